@@ -1,0 +1,64 @@
+"""What every generative LightningModule shares: named noise, and one road for the terms of a loss."""
+
+from collections.abc import Mapping
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from lit_gen.randomness import derive_seed, run_seed, seed_torch
+
+
+class GenerativeModel(LightningModule):
+    """Base of all models.
+
+    ``training_step`` returns a mapping of named scalar tensors, all detached but ``loss`` (automatic optimization) or
+    all of them (manual); ``validation_step`` and ``test_step`` return a mapping of named (B,) tensors, one value an
+    example. This class logs them: training terms as ``train/<name>`` every ``log_every_n_steps``, evaluation terms as
+    ``val/<name>`` and ``test/<name>``, each the mean over the whole split with every example counted once.
+
+    Torch's global generators are seeded before each step from the run's seed, the rank, the purpose and the number of
+    the step: two ranks never draw the same noise, and a resumed run draws what the unbroken one would have.
+    """
+
+    progress_bar_terms: tuple[str, ...] = ("loss",)
+    """Names of the terms that the progress bar shows."""
+
+    def _seed_step(self, purpose: str, step: int) -> None:
+        seed_torch(derive_seed(run_seed(), purpose, self.global_rank, step), self.device)
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        self._seed_step("train", self.trainer.fit_loop.epoch_loop.total_batch_idx)
+
+    def on_validation_batch_start(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._seed_step("val", batch_idx)
+
+    def on_test_batch_start(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._seed_step("test", batch_idx)
+
+    def on_predict_batch_start(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._seed_step("predict", batch_idx)
+
+    def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch, batch_idx: int) -> None:
+        # Lightning's bookkeeping of a logged value costs more than a small model's arithmetic, so it is entered only
+        # for the steps that reach the loggers.
+        if (self.trainer.fit_loop.epoch_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+            for name, value in outputs.items():
+                self.log(f"train/{name}", value.detach(), prog_bar=name in self.progress_bar_terms)
+
+    def _log_evaluation(self, split: str, outputs: Mapping[str, Tensor]) -> None:
+        for name, value in outputs.items():
+            self.log(
+                f"{split}/{name}",
+                value.detach().double().mean(),
+                on_step=False,
+                on_epoch=True,
+                sync_dist=True,
+                batch_size=len(value),
+                prog_bar=split == "val" and name in self.progress_bar_terms,
+            )
+
+    def on_validation_batch_end(self, outputs, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._log_evaluation("val", outputs or {})
+
+    def on_test_batch_end(self, outputs, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._log_evaluation("test", outputs or {})

@@ -1,0 +1,68 @@
+"""What the rooms may know of each other: a model by what it can do, a batch by its fields.
+
+Callbacks and metrics ask ``isinstance(model, Samples)``; no model names itself to them. Every random draw below comes
+from torch's global generator, which the caller seeds (see ``randomness``), so any caller can reproduce it.
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """What every data module hands out.
+
+    Attributes:
+        x: the examples, (B, *event_shape), float32; pixels in [0, 1], (B, C, H, W).
+        label: class indices (B,), int64, or None where the data have none.
+        index: each example's number in its split, (B,), int64: whatever must not depend on how a set is cut into
+            batches or shared among processes is tied to it.
+    """
+
+    x: Tensor
+    label: Tensor | None
+    index: Tensor
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A model one can draw from."""
+
+    def sample(self, num_samples: int) -> Tensor:
+        """(num_samples, *event_shape) draws from the model, pixels in [0, 1]; for pictures a likelihood model gives
+        the mean of p(x|z) (say so in its docstring)."""
+
+
+@runtime_checkable
+class ImportanceWeights(Protocol):
+    """A model whose likelihood is estimated by importance sampling: p(x) = E_{z ~ q(z|x)} [p(x, z) / q(z|x)]."""
+
+    def log_importance_weights(self, x: Tensor, num_samples: int) -> Tensor:
+        """(num_samples, B) values of log p(x, z) - log q(z|x) in nats, independent draws of z for each."""
+
+
+@runtime_checkable
+class ExactLikelihood(Protocol):
+    """A model that knows its density."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(B,) values of log p(x) in nats."""
+
+
+@runtime_checkable
+class Codes(Protocol):
+    """A model with a code: encoder and decoder."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, Z) codes; the posterior's mean where it is a distribution."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, *event_shape) reconstructions, pixels in [0, 1]; the mean where it is a distribution."""
+
+
+@runtime_checkable
+class PriorQuantiles(Protocol):
+    """A model with a prior of independent coordinates whose quantile function is known."""
+
+    def prior_quantile(self, probability: Tensor) -> Tensor:
+        """Coordinates of z at cumulative probabilities in (0, 1), elementwise."""
