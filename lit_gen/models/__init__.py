@@ -1,1 +1,4 @@
-""""""
+"""What papers propose: the LightningModules."""
+
+from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.vae import VAE

@@ -1,1 +1,5 @@
-""""""
+"""Plain networks: (B, *in_shape) -> (B, *out_shape)."""
+
+from lit_gen.networks.conv import ConvDecoder, ConvEncoder
+from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.mlp import MLP

@@ -1,1 +1,5 @@
-""""""
+"""What is minimised."""
+
+from lit_gen.objectives.adversarial.minimax import Minimax
+from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.objectives.variational import Bound, LinearWarmup, elbo, importance_bound

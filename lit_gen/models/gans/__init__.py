@@ -1,1 +1,3 @@
-""""""
+"""Generative adversarial networks."""
+
+from lit_gen.models.gans.gan import GAN

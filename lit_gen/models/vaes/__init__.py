@@ -1,1 +1,3 @@
-""""""
+"""Variational autoencoders."""
+
+from lit_gen.models.vaes.vae import VAE

@@ -1,1 +1,3 @@
-""""""
+"""Layers that networks are built of."""
+
+from lit_gen.networks.layers.norm import BatchNorm1d, BatchNorm2d

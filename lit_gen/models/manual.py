@@ -1,0 +1,177 @@
+"""Models that step several optimizers themselves, such as the players of an adversarial game."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lit_gen.distributed import average_gradients, world_size
+from lit_gen.errors import UserError
+from lit_gen.models.base import GenerativeModel
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Graphs built within the block hold no gradients for ``module``'s parameters, though they pass through it."""
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+class ManualOptimizationModel(GenerativeModel):
+    """Base of models with several players, each a module with an optimizer of its own.
+
+    A subclass writes ``play``, which is given one batch and calls ``step_player`` as often as its game asks, and
+    ``configure_optimizers``. This class sees to it that:
+
+    - one batch is one global step, however many optimizers step in it: ``max_steps`` and the intervals of checkpoints
+      count batches;
+    - over several processes each step's gradient is that of one process on the joint batch, under plain ``ddp``;
+    - gradient clipping and accumulation, which Lightning refuses to do for manual optimization, work, also with a
+      loss scaler: gradients are averaged over the ranks, then unscaled, then clipped, then stepped with;
+    - learning-rate schedules count batches.
+
+    Args:
+        gradient_clip_norm: each player's gradient is scaled down to this Euclidean norm at every step; None for no
+            clipping.
+        num_micro_batches: slices of a batch that are pushed through the networks one after another, their gradients
+            added up to the whole batch's, to save memory. Batch norms see the slices.
+
+    Raises:
+        UserError: a number out of range.
+    """
+
+    def __init__(self, gradient_clip_norm: float | None = None, num_micro_batches: int = 1) -> None:
+        super().__init__()
+        if gradient_clip_norm is not None and not gradient_clip_norm > 0:
+            raise UserError(f"gradient_clip_norm must be positive or null, got {gradient_clip_norm}")
+        if num_micro_batches < 1:
+            raise UserError(f"num_micro_batches must be at least 1, got {num_micro_batches}")
+        self.automatic_optimization = False
+        self.gradient_clip_norm = gradient_clip_norm
+        self.num_micro_batches = num_micro_batches
+
+    def play(self, batch, batch_number: int) -> dict[str, Tensor]:
+        """One batch of the game; ``batch_number`` counts from 0 over the whole run, across resumptions.
+
+        Returns:
+            Named scalar tensors, detached.
+        """
+        raise NotImplementedError
+
+    def training_step(self, batch, batch_idx: int) -> dict[str, Tensor]:
+        terms = self.play(batch, self.trainer.global_step)
+        # Lightning's global step under manual optimization is this tracker, which its wrappers of optimizers advance
+        # at every step of each. We step the optimizers themselves and advance it once a batch.
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        return terms
+
+    def step_player(
+        self,
+        player: nn.Module,
+        optimizer_index: int,
+        minimize: str,
+        losses: Callable[..., Mapping[str, Tensor]],
+        *tensors: Tensor,
+        num_batches: int = 1,
+    ) -> dict[str, Tensor]:
+        """One optimizer step of one player.
+
+        Args:
+            player: whose parameters the optimizer holds.
+            optimizer_index: its place in what ``configure_optimizers`` returned.
+            minimize: name of the term to minimise the mean of.
+            losses: a slice of each of ``tensors`` -> named terms, each (slice,), one value an example.
+            tensors: each (B, ...): what ``losses`` needs of the batch, noise included, so that the slicing doesn't
+                change what is drawn.
+            num_batches: how many batches this step stands for: the player's schedule advances by as many.
+
+        Returns:
+            The mean over the batch of every term, detached scalars.
+        """
+        optimizer = self.trainer.optimizers[optimizer_index]
+        means: dict[str, Tensor] = {}
+
+        def closure() -> None:
+            optimizer.zero_grad()
+            means.clear()
+            # DDP's reducer waits for all parameters of the model, of which this step touches one player's: it is
+            # held off, and one collective call does its work.
+            with self._reducer_held_off():
+                for share, part in self._micro_batches(tensors):
+                    terms = losses(*part)
+                    self.manual_backward(share * terms[minimize].mean())
+                    for name, value in terms.items():
+                        mean = share * value.detach().mean()
+                        means[name] = means[name] + mean if name in means else mean
+            average_gradients(player.parameters())
+
+        self.trainer.strategy.optimizer_step(optimizer, closure, self)
+        for scheduler in self._schedulers(optimizer):
+            for _ in range(num_batches):
+                scheduler.step()
+        return means
+
+    def _micro_batches(self, tensors: tuple[Tensor, ...]) -> Iterator[tuple[float, tuple[Tensor, ...]]]:
+        """Slices of the tensors, each with its share of the batch in (0, 1]."""
+        size = len(tensors[0])
+        count = min(self.num_micro_batches, size)
+        if count == 1:
+            yield 1.0, tensors
+            return
+        for part in zip(*(tensor.tensor_split(count) for tensor in tensors), strict=True):
+            yield len(part[0]) / size, part
+
+    def _reducer_held_off(self):
+        block = getattr(self.trainer.strategy, "block_backward_sync", None)
+        return nullcontext() if block is None else block()
+
+    def _schedulers(self, optimizer: Optimizer) -> list[LRScheduler]:
+        configs = self.trainer.lr_scheduler_configs
+        return [config.scheduler for config in configs if config.scheduler.optimizer is optimizer]
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.trainer.world_size > 1 and not isinstance(self.trainer.strategy, DDPStrategy):
+            raise UserError(
+                f"{type(self).__name__} trains in several processes with --trainer.strategy=ddp, not with "
+                f"{type(self.trainer.strategy).__name__}"
+            )
+
+    def on_fit_start(self) -> None:
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                raise UserError(
+                    f"{type(self).__name__} has no one loss for ReduceLROnPlateau to watch: use a schedule of the "
+                    f"number of batches"
+                )
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in self.trainer.optimizers)
+        if self.gradient_clip_norm is not None and scaler is not None and fused:
+            raise UserError("gradient_clip_norm under 16-mixed needs optimizers without fused: true")
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        # Called after a loss scaler has unscaled the gradients and before the step.
+        if self.gradient_clip_norm is not None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            clip_grad_norm_(parameters, self.gradient_clip_norm)
+
+    @torch.no_grad()
+    def on_validation_start(self) -> None:
+        # Holding the reducer off also holds off DDP's broadcast of buffers. Our batch norms keep them equal, but a
+        # network may hold others, and a model must be the same on all ranks that share an evaluation.
+        if world_size() > 1:
+            for buffer in self.buffers():
+                dist.broadcast(buffer, src=0)

@@ -1,0 +1,36 @@
+"""The ladder of resolutions that a convolutional network climbs."""
+
+from typing import NamedTuple
+
+from lit_gen.errors import UserError
+
+
+class Pyramid(NamedTuple):
+    """Square images of side ``base * 2 ** num_levels``.
+
+    Attributes:
+        base: side of the smallest feature map, in pixels.
+        num_levels: how often the side is halved on the way from the image down to ``base``.
+    """
+
+    base: int
+    num_levels: int
+
+
+def pyramid(network: str, image_shape: tuple[int, ...], largest: int) -> Pyramid:
+    """The resolutions for images of shape (C, H, W): powers of two from 8 to ``largest`` down to 4, and 28 down to 7.
+
+    Raises:
+        UserError: ``network`` (its name) cannot make or read such images.
+    """
+    sides = [2**n for n in range(3, largest.bit_length())]
+    if len(image_shape) == 3 and image_shape[0] >= 1 and image_shape[1] == image_shape[2]:
+        side = image_shape[1]
+        if side == 28:
+            return Pyramid(base=7, num_levels=2)
+        if side in sides:
+            return Pyramid(base=4, num_levels=side.bit_length() - 3)
+    raise UserError(
+        f"{network} works on square images (channels, side, side) with side {', '.join(map(str, sides))} or 28, "
+        f"not on image_shape {tuple(image_shape)}"
+    )

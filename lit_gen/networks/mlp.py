@@ -1,0 +1,54 @@
+"""The multilayer perceptron."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from lit_gen.errors import UserError
+
+
+def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """A shape given as a tuple, or as the length of a vector."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(size < 1 for size in shape):
+        raise UserError(f"every size in a shape must be at least 1, got {shape}")
+    return shape
+
+
+class MLP(nn.Module):
+    """Fully connected layers: (B, *in_shape) -> (B, *out_shape).
+
+    Weights start at PyTorch's default for linear layers, uniform within 1 / sqrt(fan in).
+
+    Args:
+        in_shape: shape of one input; a number stands for the length of a vector.
+        out_shape: shape of one output; ``[]`` gives one number for each example, (B,), as a discriminator's score.
+        hidden_dims: widths of the hidden layers; ``[]`` makes the network affine.
+        activation: makes the activation after each hidden layer, as ``torch.nn.Tanh``.
+        params_per_output: with P > 1 the output is (B, P, *out_shape): a head that needs P numbers for each element.
+    """
+
+    def __init__(
+        self,
+        in_shape: int | tuple[int, ...],
+        out_shape: int | tuple[int, ...],
+        hidden_dims: list[int],
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        params_per_output: int = 1,
+    ) -> None:
+        super().__init__()
+        self.in_shape = as_shape(in_shape)
+        self.out_shape = as_shape(out_shape)
+        self._leading = (params_per_output,) if params_per_output > 1 else ()
+        widths = [prod(self.in_shape), *hidden_dims]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Linear(before, after), activation()]
+        layers.append(nn.Linear(widths[-1], params_per_output * prod(self.out_shape)))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *in_shape) -> (B, *out_shape), or (B, params_per_output, *out_shape)."""
+        return self.layers(x.flatten(1)).view(len(x), *self._leading, *self.out_shape)
