@@ -7,3 +7,7 @@ class UserError(Exception):
     The command line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
     Raise it as early as the mistake can be seen; let every other exception through, for those are our own bugs.
     """
+
+
+class Interrupted(Exception):
+    """The person asked the run to stop; the message says how to go on. Not an error: the state has been saved."""

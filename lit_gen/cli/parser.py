@@ -1,0 +1,97 @@
+"""The argument parser: short interpolation paths, and errors that name the nearest right key."""
+
+import difflib
+import re
+from typing import Any, NoReturn
+
+import jsonargparse
+import yaml
+from jsonargparse._loaders_dumpers import yaml_load
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lit_gen.errors import UserError
+
+_INTERPOLATION = re.compile(r"\$\{((?:model|data)\.[A-Za-z0-9_.]+)\}")
+
+
+def full_path(path: str) -> str:
+    """The key that a short path means: every part of a model or of the data is a class with ``init_args``.
+
+    >>> full_path("data.image_shape")
+    'data.init_args.image_shape'
+    >>> full_path("model.prior.dim")
+    'model.init_args.prior.init_args.dim'
+    """
+    parts = path.split(".")
+    if "init_args" in parts or "class_path" in parts:
+        return path
+    return ".init_args.".join(parts)
+
+
+def _expand(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _expand(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_expand(value) for value in node]
+    if isinstance(node, str):
+        return _INTERPOLATION.sub(lambda match: "${" + full_path(match.group(1)) + "}", node)
+    return node
+
+
+def load_yaml(text: str) -> Any:
+    """YAML with ``${data.image_shape}`` written out in full; jsonargparse resolves it after all files and overrides."""
+    return _expand(yaml_load(text))
+
+
+def set_up() -> None:
+    """Make jsonargparse's ``omegaconf+`` mode read configs with :func:`load_yaml`."""
+    jsonargparse.set_loader("omegaconf+", load_yaml, exceptions=(yaml.YAMLError,))
+
+
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, whose errors are :class:`UserError` of one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(readable(message, self)) from ex
+
+
+_NO_KEY = re.compile(r"there is no key '[^']+'[^;\n]*(?:; the nearest right one is '[^']+'|; there are [^\n]+)?")
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
+_NOT_ACCEPTED = re.compile(r"(?:Option|Key|[Gg]roup|Nested key) '([^']+)' is not (?:accepted|expected)")
+_NOT_A_FILE = re.compile(r"(?:Expected a path but|File does not exist:) '?(\S+?\.ya?ml)'?(?: |$)")
+_NOISE = re.compile(r"Subtypes:|Errors:|Does not validate|Given value|Expected a <class 'NoneType'>|Expected a path but")
+
+
+def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
+    """One line out of jsonargparse's nested message, with the nearest right key for a wrong one.
+
+    Nested classes are parsed by parsers of their own, whose line then stands inside the outer parser's message.
+    """
+    if match := _NO_KEY.search(message):
+        return match.group(0)
+    if match := _UNRECOGNIZED.search(message) or _NOT_ACCEPTED.search(message):
+        key = match.group(1).split("=")[0].lstrip("-")
+        return f"there is no key '{key}'{_nearest(key, parser)}"
+    if match := _NOT_A_FILE.search(message):
+        return f"there is no file {match.group(1)}"
+    lines = [line.strip(" -\n") for line in message.split("\n")]
+    kept = [line.rstrip(":") for line in lines if line and not _NOISE.match(line)]
+    line = re.sub(r"\s+", " ", ": ".join(kept))
+    line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
+    given = re.search(r"Given value: (.*)", message)
+    return line + (f", got {given.group(1)}" if given and "Got value" not in line and len(given.group(1)) < 60 else "")
+
+
+def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
+    options = [action.dest for action in parser._actions if action.dest not in ("help", "==SUPPRESS==", "print_config")]
+    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.5):
+        return f"; the nearest right one is '{close[0]}'"
+    groups = sorted({option.split(".")[0] for option in options})
+    first, *rest = key.split(".")
+    if close := difflib.get_close_matches(first, groups, n=1, cutoff=0.5):
+        return f"; the nearest right one is '{'.'.join([close[0], *rest])}'"
+    return f"; there are {', '.join(groups)}"

@@ -1,0 +1,171 @@
+"""What a run leaves in its folder beside checkpoints and pictures."""
+
+import json
+import logging
+import platform
+import subprocess
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+from rich.table import Table
+
+from lit_gen.cli import run_folder
+from lit_gen.cli.checkpoints import CONFIG_KEY
+from lit_gen.randomness import run_seed
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
+LOGGED = ("lightning", "lightning.pytorch", "lit_gen", "py.warnings")
+
+
+class RunRecord(Callback):
+    """Keeps the run folder: the resolved config, the config inside each checkpoint, the log, the last checkpoint.
+
+    Args:
+        folder: the run folder; None on ranks above 0, which learn it from rank 0.
+        config: the resolved config as YAML text.
+    """
+
+    def __init__(self, folder: Path | None, config: str) -> None:
+        self.folder = folder
+        self.config = config
+        self.started = time.perf_counter()
+        self._handler: logging.Handler | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
+        # Lightning offers no way to set it once the strategy, and with it the other ranks, is known.
+        trainer._default_root_dir = str(self.folder)
+        if trainer.is_global_zero and self._handler is None:
+            write_atomically(self.folder / run_folder.CONFIG, self.config)
+            self._handler = log_to(self.folder / "log.txt")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CONFIG_KEY] = self.config
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.fast_dev_run and any(isinstance(c, ModelCheckpoint) for c in trainer.callbacks):
+            trainer.save_checkpoint(self.folder / run_folder.CHECKPOINTS / run_folder.LAST)
+
+    def close(self) -> None:
+        """Let go of the log file."""
+        if self._handler is not None:
+            for name in LOGGED:
+                logging.getLogger(name).removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """``best.ckpt`` by the least value of a logged figure; epochs that didn't measure it are passed over."""
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename=Path(run_folder.BEST).stem,
+            monitor=monitor,
+            mode="min",
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=False,
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor in trainer.callback_metrics:
+            super().on_validation_end(trainer, pl_module)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """``last.ckpt``, every so many steps: what a killed run goes on from."""
+
+    def __init__(self, folder: Path, every_n_steps: int) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename=Path(run_folder.LAST).stem,
+            every_n_train_steps=every_n_steps,
+            enable_version_counter=False,
+        )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is either the old one or the whole new one."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def log_to(path: Path) -> logging.Handler:
+    """Append what Lightning, lit-gen and Python's warnings say to a file, beside where it goes anyway."""
+    logging.captureWarnings(True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in LOGGED:
+        logging.getLogger(name).addHandler(handler)
+    return handler
+
+
+def commit() -> str | None:
+    """The commit of the checkout that lit-gen runs from, with ``+changes`` if it has any; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def protocols_of(trainer: Trainer) -> dict[str, str]:
+    """Each figure's protocol, as the callbacks that measured it tell it."""
+    return {name: line for c in trainer.callbacks for name, line in getattr(c, "protocols", {}).items()}
+
+
+def write_summary(folder: Path, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
+    """Write ``summary.json``: figures with their protocols, seed, versions, commit, timing."""
+    told = protocols_of(trainer)
+    summary = {
+        "figures": figures,
+        "protocols": {name: told[name] for name in figures if name in told},
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "seed": run_seed(),
+        "world_size": trainer.world_size,
+        **timing,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {trainer.strategy.root_device}",
+        "commit": commit(),
+    }
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def print_table(folder: Path, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
+    """The few lines a run ends with."""
+    told = protocols_of(trainer)
+    table = Table("figure", "value", "protocol", title=str(folder), title_justify="left")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4f}", told.get(name, ""))
+    for name, value in timing.items():
+        table.add_row(name, f"{value:,.1f}", "")
+    Console(soft_wrap=False).print(table)
+    print(f"run folder: {folder}")
+
+
+def quiet_warnings() -> None:
+    """Leave out warnings of the libraries that say nothing to a user of lit-gen."""
+    for pattern in (
+        r".*does not have many workers.*",
+        r".*LeafSpec.*",
+        r".*tensorboardX.*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+        r".*Consider setting `persistent_workers=True`.*",
+        r".*recommended to use `self.log\(.*sync_dist=True\)`.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)

@@ -1,0 +1,121 @@
+"""``lit-gen sample``: draw from a checkpoint."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lit_gen.errors import UserError
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the verb's options."""
+    parser = argparse.ArgumentParser(prog="lit-gen sample", description="Draw from a trained model.")
+    parser.add_argument("--ckpt", type=Path, required=True, metavar="RUN_OR_CKPT", help="a run folder or a checkpoint")
+    parser.add_argument("--num", type=int, default=64, help="how many samples (default 64)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("samples.png"), help="a picture grid.png, a folder/, or samples.npz"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples (default 0)")
+    parser.add_argument("--batch_size", type=int, default=500, help="samples drawn at a time (default 500)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    options = parser.parse_args(list(arguments))
+    if options.num < 1 or options.batch_size < 1:
+        raise UserError(f"--num and --batch_size must be at least 1, not {min(options.num, options.batch_size)}")
+    return options
+
+
+def load_model(checkpoint: Path):
+    """The model of a checkpoint, with its weights, in evaluation mode on the CPU.
+
+    Raises:
+        UserError: if the checkpoint is not one of lit-gen's, or cannot be rebuilt.
+    """
+    from lightning.pytorch import LightningModule
+
+    from lit_gen.cli import checkpoints, parser
+
+    parser.set_up()
+    content = checkpoints.load(checkpoint)
+    builder = parser.Parser(parser_mode="omegaconf+")
+    builder.add_subclass_arguments(LightningModule, "model", required=True)
+    config = builder.parse_object({"model": checkpoints.config_of(content)["model"]})
+    model = builder.instantiate_classes(config).model
+    checkpoints.check_fits(content, model, checkpoint)
+    model.load_state_dict(content["state_dict"])
+    return model.eval()
+
+
+def device_of(name: str):
+    """The device asked for.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device '{name}' here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def draw(model, num_samples: int, seed: int, batch_size: int, device):
+    """(num_samples, *event_shape) samples on the CPU; how many are drawn at a time is part of what the seed means."""
+    import torch
+
+    from lit_gen.protocols import Samples
+    from lit_gen.randomness import derive_seed, seeded
+
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} cannot be sampled: it has no method sample")
+    model.to(device)
+    drawn = []
+    with torch.no_grad():
+        for start in range(0, num_samples, batch_size):
+            with seeded(derive_seed(seed, "sample", start), device):
+                drawn.append(model.sample(min(batch_size, num_samples - start)).float().cpu())
+    return torch.cat(drawn)
+
+
+def write(samples, out: Path) -> None:
+    """Write samples as an .npz, a picture grid, or a folder of numbered pictures.
+
+    Raises:
+        UserError: if pictures are asked of samples that aren't, or the place cannot be written.
+    """
+    import numpy as np
+
+    from lit_gen.callbacks.pictures import picture
+
+    try:
+        if out.suffix == ".npz":
+            out.parent.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(out, samples=samples.numpy())
+        elif out.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            picture(samples).save(out)
+        elif out.suffix:
+            raise UserError(f"--out={out}: a picture (.png, .jpg), an .npz, or a folder, not {out.suffix}")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            width = len(str(len(samples) - 1))
+            for number, sample in enumerate(samples):
+                picture(sample[None]).save(out / f"{number:0{width}d}.png")
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def run(verb: str, arguments: Sequence[str]) -> None:
+    """Draw samples and write them."""
+    options = options_of(arguments)
+
+    from lit_gen.cli import run_folder
+
+    checkpoint = run_folder.find_checkpoint(options.ckpt)
+    samples = draw(load_model(checkpoint), options.num, options.seed, options.batch_size, device_of(options.device))
+    write(samples, options.out)
+    print(f"{options.num} samples of {checkpoint}: {options.out}")
