@@ -1,0 +1,9 @@
+"""Where things that can be had again are kept between runs: fetched weights, statistics of a data set."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """``$LIT_GEN_CACHE``, or ``~/.cache/lit_gen`` where that isn't set. The folder need not exist yet."""
+    return Path(os.environ.get("LIT_GEN_CACHE") or Path.home() / ".cache" / "lit_gen").expanduser()

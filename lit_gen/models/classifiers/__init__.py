@@ -1,0 +1,3 @@
+"""Classifiers."""
+
+from lit_gen.models.classifiers.classifier import Classifier
