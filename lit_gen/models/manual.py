@@ -1,5 +1,6 @@
 """Models that step several optimizers themselves, such as the players of an adversarial game."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
@@ -151,6 +152,8 @@ class ManualOptimizationModel(GenerativeModel):
             )
 
     def on_fit_start(self) -> None:
+        # A checkpoint holds the weights after the batch that it is named after, which Lightning finds worth a warning.
+        warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau):
                 raise UserError(

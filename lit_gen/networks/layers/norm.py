@@ -73,10 +73,10 @@ class _JointStatistics:
             self._update_running_statistics(moments)
         shape = [1, -1] + [1] * (x.dim() - 2)
         scale = torch.rsqrt(moments.variance + self.eps)
-        if self.affine:
+        if self.weight is not None:
             scale = scale * self.weight
         y = (full - moments.mean.view(shape)) * scale.view(shape)
-        if self.affine:
+        if self.bias is not None:
             y = y + self.bias.view(shape)
         return y.to(x.dtype)
 

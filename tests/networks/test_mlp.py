@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torch import nn
+
+from lit_gen.errors import UserError
+from lit_gen.networks.mlp import MLP
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "out_shape", "params", "expected"),
+    [
+        ((1, 4, 4), 3, 1, (5, 3)),
+        ((1, 4, 4), 3, 2, (5, 2, 3)),
+        (3, (1, 4, 4), 1, (5, 1, 4, 4)),
+        (3, (1, 4, 4), 2, (5, 2, 1, 4, 4)),
+        (2, (), 1, (5,)),
+    ],
+)
+def test_maps_shapes(in_shape, out_shape, params, expected):
+    network = MLP(in_shape, out_shape, [6], params_per_output=params)
+    x = torch.randn(5, *network.in_shape)
+    assert network(x).shape == expected
+
+
+def test_without_hidden_layers_it_is_affine():
+    network = MLP(3, 2, [])
+    a, b = torch.randn(2, 4, 3)
+    torch.testing.assert_close(network(a + b) - network(b), network(a) - network(torch.zeros(4, 3)))
+
+
+def test_the_activation_follows_each_hidden_layer_and_not_the_output():
+    network = MLP(3, 2, [5, 4], activation=nn.Tanh)
+    kinds = [type(layer) for layer in network.layers]
+    assert kinds == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
+
+
+def test_params_come_before_the_event_in_the_output():
+    network = MLP(1, (2, 3), [], params_per_output=2)
+    nn.init.zeros_(network.layers[0].weight)
+    network.layers[0].bias.data = torch.arange(12.0)
+    first, second = network(torch.zeros(1, 1)).unbind(1)
+    assert first.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert second.flatten().tolist() == [6, 7, 8, 9, 10, 11]
+
+
+def test_refuses_an_empty_dimension():
+    with pytest.raises(UserError, match="at least 1"):
+        MLP((1, 0, 4), 3, [6])
