@@ -1,1 +1,25 @@
-""""""
+"""Data modules: whole splits in memory, handed out as ``protocols.Batch``."""
+
+from lit_gen.data.array_file import ArrayFile
+from lit_gen.data.base import InMemoryData
+from lit_gen.data.cifar10 import CIFAR10
+from lit_gen.data.digits import Digits
+from lit_gen.data.image_folder import ImageFolder
+from lit_gen.data.images import ImageData
+from lit_gen.data.mnist import MNIST, FashionMNIST
+from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
+
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "ArrayFile",
+    "Digits",
+    "FashionMNIST",
+    "GaussianMixture",
+    "Grid",
+    "ImageData",
+    "ImageFolder",
+    "InMemoryData",
+    "Ring",
+    "TwoMoons",
+]

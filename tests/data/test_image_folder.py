@@ -1,0 +1,131 @@
+"""Folders of image files."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lit_gen.data import image_folder
+from lit_gen.data.image_folder import ImageFolder
+from lit_gen.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIT_GEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def save(path, value=0, size=(6, 6), mode="RGB") -> None:
+    """An image of one colour: red is ``value``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, (value, 20, 30) if mode == "RGB" else value).save(path)
+
+
+@pytest.fixture
+def flat(tmp_path):
+    for k in range(20):
+        save(tmp_path / "flat" / f"{k:02}.png", 10 * k)
+    return str(tmp_path / "flat")
+
+
+def reds(data, split) -> list[int]:
+    loader = data.reference_loader(split)
+    return torch.cat([b.x for b in loader])[:, 0, 0, 0].mul(25.5).round().int().tolist()
+
+
+def test_each_image_is_in_one_split_and_always_the_same(flat):
+    data, again = (ImageFolder(flat, (3, 6, 6), split_seed=seed, num_validation=4) for seed in (0, 1))
+    assert [data.num_examples(s) for s in ("train", "val", "test")] == [14, 4, 2]
+    assert sorted(red for s in ("train", "val", "test") for red in reds(data, s)) == list(range(20))
+    assert reds(data, "test") == reds(again, "test") and data.num_classes is None
+
+
+def test_images_are_cut_about_the_centre_and_resized(tmp_path):
+    picture = np.zeros((8, 24, 3), np.uint8)
+    picture[:, 8:16] = 200  # the middle square is bright, both sides are dark
+    for k in range(2):
+        (tmp_path / "wide").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "wide" / f"{k}.png")
+    data = ImageFolder(str(tmp_path / "wide"), (3, 4, 4), test_fraction=0.5)
+    x = next(iter(data.test_dataloader())).x
+    assert x.shape == (1, 3, 4, 4) and torch.equal(x, torch.full_like(x, 200 / 255))
+
+
+def test_class_folders_give_labels_also_for_a_test_folder(tmp_path):
+    for k, name in enumerate(("cat", "dog", "emu")):
+        for n in range(4):
+            save(tmp_path / "train" / name / "deeper" / f"{n}.jpg", 80 * k, mode="L")
+    for n in range(2):
+        save(tmp_path / "test" / "emu" / f"{n}.png", 160, mode="L")
+    data = ImageFolder("train", (1, 6, 6), test_path="test", root=str(tmp_path), batch_size=12)
+    batch = next(iter(data.train_dataloader()))
+    assert torch.equal((batch.x[:, 0, 0, 0] * 255 / 80).round().long(), batch.label) and data.num_classes == 3
+    assert next(iter(data.test_dataloader())).label.tolist() == [2, 2]
+    save(tmp_path / "test" / "fox" / "0.png")
+    with pytest.raises(UserError, match="class 'fox'; the classes are: cat, dog, emu"):
+        ImageFolder("train", (1, 6, 6), test_path="test", root=str(tmp_path)).setup()
+    save(tmp_path / "unsorted" / "0.png")
+    with pytest.raises(UserError, match="no class folders"):
+        ImageFolder("train", (1, 6, 6), test_path="unsorted", root=str(tmp_path)).setup()
+
+
+def test_images_are_decoded_once_until_something_changes(flat, cache, monkeypatch):
+    count = 0
+    real = image_folder.decode
+
+    def counting(*args):
+        nonlocal count
+        count += 1
+        return real(*args)
+
+    monkeypatch.setattr(image_folder, "decode", counting)
+    ImageFolder(flat, (3, 6, 6)).setup()
+    assert count == 20
+    ImageFolder(flat, (3, 6, 6), num_validation=3).setup()
+    assert count == 20
+    ImageFolder(flat, (3, 5, 5)).setup()
+    assert count == 40
+    save(type(cache)(flat) / "07.png", 255)
+    os.utime(type(cache)(flat) / "07.png", ns=(1, 1))
+    changed = ImageFolder(flat, (3, 6, 6))
+    assert 10 in reds(changed, "train") + reds(changed, "test") and count == 60
+    for file in cache.rglob("*.npy"):  # a cache cut short by a full disk is made again
+        file.write_bytes(file.read_bytes()[:200])
+    assert 10 in reds(ImageFolder(flat, (3, 6, 6)), "train") + reds(ImageFolder(flat, (3, 6, 6)), "test")
+    assert count == 80 and not list(cache.rglob("*.tmp"))
+
+
+def test_bad_folders_and_images_are_named(tmp_path, flat):
+    folder = type(tmp_path)(flat)
+    for path, message in (
+        (str(tmp_path / "nowhere"), "There is no .*nowhere"),
+        (str(folder / "00.png"), "not a folder of images"),
+        (str(tmp_path / "empty"), "holds no images"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=message):
+            ImageFolder(path, (3, 6, 6)).setup()
+    with pytest.raises(UserError, match="1 or 3 channels, not the 2"):
+        ImageFolder(flat, (2, 6, 6))
+    whole = (folder / "03.png").read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"not an image"):
+        (folder / "03.png").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"03.png cannot be read as an image") as caught:
+            ImageFolder(flat, (3, 6, 6)).setup()
+        assert "\n" not in str(caught.value)
+    Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(folder / "03.png")
+    with pytest.raises(UserError, match=r"03.png has more than 8 bits"):
+        ImageFolder(flat, (1, 6, 6)).setup()
+    (folder / "03.png").unlink()
+    save(folder / "inner" / "0.png")
+    with pytest.raises(UserError, match="one or the other"):
+        ImageFolder(flat, (3, 6, 6)).setup()
+
+
+def test_a_cache_that_cannot_be_written_is_named(flat, cache):
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"Cannot keep decoded images in .*cache.*LIT_GEN_CACHE"):
+        ImageFolder(flat, (3, 6, 6)).setup()
