@@ -1,0 +1,189 @@
+"""What every generative model owes, over every member."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.distributions import Distribution
+
+from lit_gen.distributions.bernoulli import BernoulliHead
+from lit_gen.distributions.normal import NormalHead
+from lit_gen.distributions.priors import StandardNormal
+from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.vae import VAE
+from lit_gen.networks.conv import ConvDecoder, ConvEncoder
+from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.mlp import MLP
+from lit_gen.objectives.adversarial.minimax import Minimax
+from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.protocols import Batch, Codes, ImportanceWeights, PriorQuantiles, Samples
+
+IMAGE = (1, 8, 8)
+
+
+def mlp_vae(likelihood=BernoulliHead, **kwargs):
+    head = likelihood()
+    return VAE(
+        MLP(IMAGE, 3, [8], params_per_output=2),
+        MLP(3, IMAGE, [8], params_per_output=head.params_per_output),
+        NormalHead(),
+        head,
+        StandardNormal(3),
+        **kwargs,
+    )
+
+
+def conv_vae():
+    encoder, decoder = ConvEncoder(IMAGE, 3, base_channels=4), ConvDecoder(3, IMAGE, base_channels=4)
+    return VAE(encoder, decoder, NormalHead(), BernoulliHead(), StandardNormal(3))
+
+
+def point_gan(**kwargs):
+    return GAN(MLP(3, 2, [8]), MLP(2, (), [8]), StandardNormal(3), **kwargs)
+
+
+def dcgan(**kwargs):
+    generator, discriminator = DCGANGenerator(3, IMAGE, base_channels=4), DCGANDiscriminator(IMAGE, base_channels=4)
+    return GAN(generator, discriminator, StandardNormal(3), NonSaturating(), **kwargs)
+
+
+MODELS = {
+    "vae_bernoulli": mlp_vae,
+    "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
+    "vae_normal_learned_scale": partial(mlp_vae, partial(NormalHead, min_scale=0.01)),
+    "vae_weighted": partial(mlp_vae, beta=4.0),
+    "vae_convolutional": conv_vae,
+    "gan_minimax": partial(point_gan, objective=Minimax()),
+    "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
+    "dcgan": dcgan,
+    "dcgan_averaged": partial(dcgan, ema_decay=0.9, gradient_clip_norm=1.0, num_micro_batches=2),
+}
+
+
+class Loader:
+    def __init__(self, shape):
+        self.x = torch.rand(12, *shape, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        for i, x in zip(torch.arange(12).split(4), self.x.split(4), strict=True):
+            yield Batch(x, None, i)
+
+
+class FiniteGradients(Callback):
+    def __init__(self):
+        self.num_steps = 0
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.num_steps += 1
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+        assert any(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+@pytest.fixture(params=MODELS)
+def make(request):
+    def build(seed=0):
+        torch.manual_seed(seed)
+        return MODELS[request.param]()
+
+    return build
+
+
+def event_shape(model):
+    return (2,) if isinstance(model, GAN) and isinstance(model.generator, MLP) else IMAGE
+
+
+def fitted(model, folder):
+    callbacks = [FiniteGradients(), ModelCheckpoint(folder, filename="step", every_n_train_steps=4)]
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_steps=4,
+        logger=False,
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        log_every_n_steps=1,
+    )
+    trainer.fit(model, Loader(event_shape(model)), Loader(event_shape(model)))
+    assert callbacks[0].num_steps >= 4
+    return trainer
+
+
+def drawn(model, num=5):
+    torch.manual_seed(7)
+    with torch.no_grad():
+        return model.eval().sample(num)
+
+
+def test_trains_with_finite_gradients_and_logs_finite_terms_by_their_split(make, tmp_path):
+    trainer = fitted(make(), tmp_path)
+    assert trainer.global_step == 4
+    metrics = trainer.callback_metrics
+    assert all(torch.as_tensor(value).isfinite() for value in metrics.values())
+    assert {name.split("/")[0] for name in metrics} == {"train", "val"}
+
+
+def test_a_checkpoint_without_code_restores_the_model_to_the_bit(make, tmp_path):
+    model = make()
+    fitted(model, tmp_path)
+    content = torch.load(tmp_path / "step.ckpt", weights_only=True)
+    other = make(seed=1)
+    assert not torch.equal(drawn(model), drawn(other))
+    other.load_state_dict(content["state_dict"], strict=True)
+    assert torch.equal(drawn(model), drawn(other))
+
+
+def test_samples_have_the_events_shape_the_pixels_range_and_follow_the_seed(make):
+    model = make()
+    assert isinstance(model, Samples)
+    x = drawn(model)
+    assert x.shape == (5, *event_shape(model))
+    assert x.dtype == torch.float32
+    if len(event_shape(model)) == 3:
+        assert x.min() >= 0
+        assert x.max() <= 1
+    assert torch.equal(x, drawn(model))
+    assert not torch.equal(x[0], x[1])
+
+
+def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
+    """In evaluation mode an example's figures are its own, whatever else is in the batch."""
+    model = make().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = Loader(event_shape(model)).x
+    score = model.encode if isinstance(model, Codes) else model.discriminator
+    with torch.no_grad():
+        whole = score(x)
+        torch.testing.assert_close(torch.cat([score(part) for part in x.split(5)]), whole, rtol=1e-4, atol=1e-6)
+        terms = model.validation_step(Batch(x, None, torch.arange(12)), 0)
+    assert all(value.shape == (12,) for value in terms.values())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("vae")])
+def test_latent_variable_models_keep_their_protocols(name):
+    torch.manual_seed(0)
+    model = MODELS[name]().eval()
+    assert isinstance(model, ImportanceWeights)
+    assert isinstance(model, Codes)
+    assert isinstance(model, PriorQuantiles)
+    x = Loader(IMAGE).x
+    log_weights = model.log_importance_weights(x, 6)
+    assert log_weights.shape == (6, 12)
+    assert log_weights.isfinite().all()
+    assert log_weights.std(0).min() > 0  # independent draws for each sample
+    codes = model.encode(x)
+    assert codes.shape == (12, 3)
+    pixels = model.decode(codes)
+    assert pixels.shape == x.shape
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
+    assert isinstance(model.prior(), Distribution)
+    assert model.prior().event_shape == (model.prior.dim,)
