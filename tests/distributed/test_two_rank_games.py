@@ -1,0 +1,111 @@
+"""Two gloo ranks under plain ``ddp`` against one process on the joint batch, for automatic and manual optimization."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("two_rank_games.py")
+REPLAYED = ["vae", "gan", "gan_clipped_in_micro_batches", "dcgan"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(out: Path, num_ranks: int) -> list[subprocess.Popen]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "PL_"))}
+    environment |= {"OMP_NUM_THREADS": "1", "RANKS": str(num_ranks), "PYTHONWARNINGS": "always"}
+    if num_ranks > 1:
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(num_ranks)}
+    command = [sys.executable, str(SCRIPT), str(out)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    if num_ranks == 1:
+        return [subprocess.Popen(command, env=environment, **pipes)]
+    return [
+        subprocess.Popen(command, env=environment | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, **pipes)
+        for rank in range(num_ranks)
+    ]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    out = tmp_path_factory.mktemp("two_ranks")
+    processes = [*start(out, 1), *start(out, 2)]
+    try:
+        logs = [process.communicate(timeout=400)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, log in zip(processes, logs, strict=True):
+        assert process.returncode == 0, log[-4000:]
+    load = lambda name: torch.load(out / f"{name}.pt")  # noqa: E731
+    return SimpleNamespace(
+        one=lambda case: load(f"{case}_0_of_1"),
+        two=lambda case: [load(f"{case}_{rank}_of_2") for rank in (0, 1)],
+        logs=logs,
+    )
+
+
+def relative_error(got, expected):
+    got, expected = (torch.cat([value.flatten() for value in values]) for values in (got, expected))
+    return ((got - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("case", REPLAYED)
+def test_two_ranks_step_with_the_gradient_of_one_process_on_the_joint_batch(runs, case):
+    """Every step of every player: to 1e-5 relative in the first batch; later ones start from weights that differ by
+    rounding."""
+    one = runs.one(case)["gradients"]
+    for rank in runs.two(case):
+        assert len(rank["gradients"]) == len(one) >= 6
+        errors = [relative_error(got, expected) for got, expected in zip(rank["gradients"], one, strict=True)]
+        assert max(errors[: 1 if case in ("vae", "dcgan") else 2]) < 1e-5, errors
+        assert max(errors) < 1e-3, errors
+
+
+@pytest.mark.parametrize("case", REPLAYED)
+def test_weights_and_buffers_stay_in_step(runs, case):
+    """To the bit between the ranks (running statistics and the generator's average among them), and close to one
+    process's."""
+    first, second = (rank["state"] for rank in runs.two(case))
+    one = runs.one(case)["state"]
+    assert first.keys() == second.keys() == one.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+        torch.testing.assert_close(value, one[name], rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("case", ["vae_draws", "gan_draws"])
+def test_ranks_and_steps_draw_different_noise(runs, case):
+    draws = [rank["draws"] for rank in runs.two(case)]
+    rows = torch.cat([value for rank in draws for value in rank])
+    assert len(draws[0]) == len(draws[1]) >= 6
+    assert len(rows) >= 6 * 12
+    assert len(rows.unique(dim=0)) == len(rows)
+
+
+@pytest.mark.parametrize("case", ["vae_draws", "gan_draws"])
+def test_with_their_own_noise_the_ranks_still_hold_one_model(runs, case):
+    first, second = (rank["state"] for rank in runs.two(case))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_no_warning_of_unused_parameters(runs):
+    for log in runs.logs:
+        assert "find_unused" not in log
+        assert "unused parameters" not in log
+
+
+def test_validation_agrees_on_every_rank(runs):
+    for case in REPLAYED:
+        first, second = (rank["metrics"] for rank in runs.two(case))
+        assert first
+        assert first == second

@@ -1,0 +1,211 @@
+"""Run as a script, once for each rank: trains small models and saves what each rank saw.
+
+    RANKS=2 LOCAL_RANK=0 MASTER_ADDR=… MASTER_PORT=… python two_rank_games.py OUT     (and LOCAL_RANK=1 beside it)
+    RANKS=1 python two_rank_games.py OUT
+
+With one rank the batches are the joint batches. The replayed runs take each row's noise from a table by the row's
+place in the data, so that any number of ranks sees the same noise; the others draw as a user's run does.
+"""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from torch import Tensor, nn
+from torch.distributions import Independent
+from torch.optim import SGD
+
+from lit_gen.distributions.bernoulli import BernoulliHead
+from lit_gen.distributions.normal import NormalHead
+from lit_gen.distributions.priors import StandardNormal
+from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.vae import VAE
+from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.layers.norm import BatchNorm1d
+from lit_gen.networks.mlp import MLP
+from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.protocols import Batch
+from lit_gen.randomness import make_generator
+
+DIM, NUM_EXAMPLES, JOINT_BATCH = 3, 48, 12
+IMAGE = (1, 16, 16)
+
+
+class NoiseTable:
+    """Noise by the step, how often it was asked for in this step, and the row of the data."""
+
+    def __init__(self) -> None:
+        self.step, self.asked, self.rows = 0, 0, torch.arange(1)
+
+    def start(self, step: int, rows: Tensor) -> None:
+        self.step, self.asked, self.rows = step, 0, rows
+
+    def take(self) -> Tensor:
+        self.asked += 1
+        table = torch.randn(NUM_EXAMPLES, DIM, generator=make_generator("replay", self.step, self.asked))
+        return table[self.rows]
+
+
+class ReplayedNormal(Independent):
+    table: NoiseTable
+
+    def rsample(self, sample_shape=()) -> Tensor:
+        return self.base_dist.loc + self.base_dist.scale * self.table.take()
+
+    def sample(self, sample_shape=()) -> Tensor:
+        noise = self.table.take()
+        assert len(noise) == sample_shape[0]
+        return noise
+
+
+class ReplayedPrior(StandardNormal):
+    def __init__(self, table: NoiseTable) -> None:
+        super().__init__(DIM)
+        self.table = table
+
+    def forward(self) -> Independent:
+        prior = ReplayedNormal(super().forward().base_dist, 1, validate_args=False)
+        prior.table = self.table
+        return prior
+
+
+class ReplayedHead(NormalHead):
+    def __init__(self, table: NoiseTable) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, params: Tensor) -> Independent:
+        q = ReplayedNormal(super().forward(params).base_dist, 1, validate_args=False)
+        q.table = self.table
+        return q
+
+
+class Loader:
+    """Joint batches, of which rank r of n takes rows r, r + n, r + 2 n …"""
+
+    def __init__(self, x: Tensor, rank: int, num_ranks: int) -> None:
+        self.x, self.rank, self.num_ranks = x, rank, num_ranks
+
+    def __len__(self) -> int:
+        return NUM_EXAMPLES // JOINT_BATCH
+
+    def __iter__(self):
+        for rows in torch.arange(NUM_EXAMPLES).split(JOINT_BATCH):
+            own = rows[self.rank :: self.num_ranks]
+            yield Batch(self.x[own], None, own)
+
+
+class Record(Callback):
+    """Starts the table of each step and keeps gradients, as optimizers step with them, and draws of noise."""
+
+    def __init__(self, table: NoiseTable) -> None:
+        self.table = table
+        self.gradients: list[list[Tensor]] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.table.start(trainer.global_step, batch.index)
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:
+        self.table.start(1000 + batch_idx, batch.index)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.gradients.append([p.grad.clone() for p in parameters])
+
+
+class Draws(nn.Module):
+    """Wraps a head or a prior and keeps what is drawn from its distributions."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part, self.kept = part, []
+
+    @property
+    def dim(self) -> int:
+        return self.part.dim
+
+    def forward(self, *args) -> Independent:
+        distribution = self.part(*args)
+        rsample = distribution.base_dist.rsample
+
+        def keep(*shape):
+            value = rsample(*shape)
+            self.kept.append(((value - distribution.base_dist.loc) / distribution.base_dist.scale).detach())
+            return value
+
+        distribution.base_dist.rsample = keep
+        distribution.base_dist.sample = lambda *shape: keep(*shape).detach()
+        return distribution
+
+
+def vae(posterior: nn.Module, prior: nn.Module) -> VAE:
+    encoder = nn.Sequential(MLP(IMAGE, 8, []), BatchNorm1d(8), nn.Tanh(), MLP(8, DIM, [], params_per_output=2))
+    decoder = MLP(DIM, IMAGE, [8], nn.Tanh)
+    return VAE(encoder, decoder, posterior, BernoulliHead(), prior, optimizer=partial(SGD, lr=0.01))
+
+
+def gan(prior: nn.Module, **kwargs) -> GAN:
+    sgd = {"generator_optimizer": partial(SGD, lr=0.1), "discriminator_optimizer": partial(SGD, lr=0.1)}
+    return GAN(MLP(DIM, 2, [8]), MLP(2, (), [8]), prior, NonSaturating(), **(sgd | kwargs))
+
+
+def dcgan(prior: nn.Module) -> GAN:
+    networks = DCGANGenerator(DIM, IMAGE, base_channels=4), DCGANDiscriminator(IMAGE, base_channels=4)
+    sgd = {"generator_optimizer": partial(SGD, lr=0.1), "discriminator_optimizer": partial(SGD, lr=0.1)}
+    return GAN(*networks, prior, NonSaturating(), ema_decay=0.8, discriminator_steps=2, **sgd)
+
+
+def build(case: str, table: NoiseTable) -> VAE | GAN:
+    torch.manual_seed(0)
+    prior = ReplayedPrior(table)
+    return {
+        "vae": lambda: vae(ReplayedHead(table), prior),
+        "gan": lambda: gan(prior),
+        "gan_clipped_in_micro_batches": lambda: gan(prior, gradient_clip_norm=0.1, num_micro_batches=2),
+        "dcgan": lambda: dcgan(prior),
+        "vae_draws": lambda: vae(Draws(NormalHead()), StandardNormal(DIM)),
+        "gan_draws": lambda: gan(Draws(StandardNormal(DIM))),
+    }[case]()
+
+
+CASES = ("vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "vae_draws", "gan_draws")
+
+
+def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
+    seed_everything(3, workers=True, verbose=False)
+    table = NoiseTable()
+    model, record = build(case, table), Record(table)
+    shape = (2,) if "gan" in case and "dcgan" not in case else IMAGE
+    x = torch.rand(NUM_EXAMPLES, *shape, generator=torch.Generator().manual_seed(1))
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=num_ranks,
+        strategy="ddp" if num_ranks > 1 else "auto",
+        use_distributed_sampler=False,
+        max_steps=6,
+        callbacks=[record],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+    loader = Loader(x, rank, num_ranks)
+    trainer.fit(model, loader, None if "draws" in case else loader)
+    assert trainer.global_step == 6
+    part = model.posterior if "vae" in case else model.prior
+    content = {
+        "gradients": record.gradients,
+        "state": model.state_dict(),
+        "draws": getattr(part, "kept", []),
+        "metrics": {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")},
+    }
+    torch.save(content, out / f"{case}_{rank}_of_{num_ranks}.pt")
+
+
+if __name__ == "__main__":
+    for name in CASES:
+        run(name, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ["RANKS"]), Path(sys.argv[1]))
