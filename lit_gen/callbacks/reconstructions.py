@@ -1,0 +1,69 @@
+"""Pictures of examples and of what the model makes of them."""
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.first_examples import FirstExamples
+from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture
+from lit_gen.errors import UserError
+from lit_gen.protocols import Codes
+from lit_gen.randomness import derive_seed, seeded
+
+
+class Reconstructions(Callback):
+    """Saves ``samples/reconstructions_<step>.png``: the first validation examples above, their reconstructions below.
+
+    The examples are shown as the model sees them. Points of the plane are drawn as two scatters instead,
+    reconstructions on the left and examples on the right.
+
+    Args:
+        num_examples: columns of the picture.
+        every_n_epochs: a picture at the validation of every n-th epoch.
+
+    Raises:
+        UserError: on counts below 1; at setup, if the model has no encode(x) and decode(z).
+    """
+
+    def __init__(self, num_examples: int = 8, every_n_epochs: int = 1) -> None:
+        for name, value in [("num_examples", num_examples), ("every_n_epochs", every_n_epochs)]:
+            if value < 1:
+                raise UserError(f"Reconstructions needs {name} of at least 1, got {value}.")
+        self.every_n_epochs = every_n_epochs
+        self._examples = FirstExamples(num_examples)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(pl_module, Codes):
+            raise UserError(
+                f"Reconstructions needs a model with encode(x) and decode(z), which a {type(pl_module).__name__} "
+                "hasn't; take the callback out of the config."
+            )
+
+    def _due(self, trainer: Trainer) -> bool:
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        return fitting and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._examples.clear()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if dataloader_idx == 0 and self._due(trainer):
+            self._examples.add(batch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not len(self._examples):
+            return
+        x = self._examples.x
+        with eval_mode(pl_module), seeded(derive_seed("reconstructions"), pl_module.device):
+            reconstructed = pl_module.decode(pl_module.encode(x))
+        if trainer.is_global_zero:
+            images = x.dim() == 4
+            picture = (
+                image_grid(torch.cat([x, reconstructed.to(x)]), len(x))
+                if images
+                else picture_of(reconstructed, None, x)
+            )
+            save_picture(trainer, "reconstructions", picture)
