@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lit_gen.errors import UserError
 
@@ -38,4 +38,4 @@ class ExportWeights(Callback):
             file = Path(trainer.default_root_dir) / self.file
             file.parent.mkdir(parents=True, exist_ok=True)
             # Clones: safetensors refuses tensors that share storage.
-            save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, file)
+            file.write_bytes(save({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}))

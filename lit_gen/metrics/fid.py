@@ -37,9 +37,9 @@ def frechet_distance(a: Moments, b: Moments) -> Tensor:
         raise ValueError(f"cannot compare {a.mean.numel()} features with {b.mean.numel()}")
     if not all(value.isfinite().all() for value in (a.mean, a.covariance, b.mean, b.covariance)):
         return a.mean.new_full((), torch.nan)
-    # (S_a S_b)^(1/2) has the eigenvalues' roots of the symmetric A' S_b A, where S_a = A A'. A keeps only the directions
-    # in which S_a varies beyond rounding: with fewer examples than features the others' eigenvalues are noise of order
-    # eps, and hundreds of roots of eps would add up.
+    # (S_a S_b)^(1/2) has the eigenvalues' roots of the symmetric A' S_b A, where S_a = A A'. A keeps only directions in
+    # which S_a varies beyond rounding: with fewer examples than features the other eigenvalues are noise of order eps,
+    # and hundreds of roots of eps would add up.
     variances, directions = torch.linalg.eigh(a.covariance)
     kept = variances > variances[-1].clamp_min(0) * len(variances) * torch.finfo(variances.dtype).eps
     root = directions[:, kept] * variances[kept].sqrt()

@@ -6,9 +6,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lit_gen.metrics.cache import cache_folder
 from lit_gen.metrics.fid import Moments
@@ -52,7 +51,7 @@ def write_moments(file: Path, moments: Moments) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             draft = Path(folder) / file.name
-            save_file(tensors, draft, {"count": str(moments.count), "sha256": _digest(moments)})
+            draft.write_bytes(save(tensors, {"count": str(moments.count), "sha256": _digest(moments)}))
             os.replace(draft, file)
     except (OSError, SafetensorError) as error:
         warnings.warn(f"The moments couldn't be kept in {file} ({error}).", stacklevel=2)

@@ -7,7 +7,7 @@ class LeNet(nn.Module):
     """Classifies 28x28 grey images; 61,706 parameters with ten classes.
 
     LeCun, Bottou, Bengio & Haffner, Gradient-Based Learning Applied to Document Recognition (1998), Fig. 2,
-    http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
+    https://doi.org/10.1109/5.726791
 
     ``features`` maps (B, 1, 28, 28) in [0, 1] to the (B, 84) activations before the last layer, ``classifier`` those to
     logits.

@@ -16,7 +16,7 @@ class Classifier(GenerativeModel):
         network: (B, *event_shape), pixels in [0, 1] -> (B, num_classes) logits.
         augmentation: applied to the training batches alone.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the schedule of the learning rate, stepped once an epoch; None keeps the rate.
+        scheduler: makes the schedule of the learning rate, stepped after every batch; None keeps the rate.
     """
 
     progress_bar_terms = ("loss", "accuracy")
@@ -62,4 +62,4 @@ class Classifier(GenerativeModel):
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,14 +34,15 @@ def digits():
 def mnist_test_images(digits):
     """MNIST's test set, or what comes nearest to it without a download; and the accuracy to expect.
 
-    Without LIT_GEN_DATA: scikit-learn's digits at MNIST's size (20 pixels in a frame of 28), another set of another
-    pen on which these weights were measured at 96.3 %.
+    Without LIT_GEN_DATA, or without MNIST there: scikit-learn's digits at MNIST's size (20 pixels in a frame of 28),
+    another set of another pen, on which these weights were measured at 95.4 %.
     """
-    if "LIT_GEN_DATA" in os.environ:
-        test = MNIST(os.environ["LIT_GEN_DATA"], train=False)
+    root = os.environ.get("LIT_GEN_DATA")
+    if root and (Path(root) / "MNIST" / "raw").is_dir():
+        test = MNIST(root, train=False)
         return test.data[:, None] / 255, test.targets, 0.990
     x, label = digits
-    return F.pad(F.interpolate(x, size=(20, 20), mode="bilinear", antialias=True), (4, 4, 4, 4)), label, 0.95
+    return F.pad(F.interpolate(x, size=(20, 20), mode="bilinear", antialias=True), (4, 4, 4, 4)), label, 0.93
 
 
 def test_the_classifier_behind_the_features_is_a_good_one(network, digits):
