@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
 
+from lit_gen.distributions.normal import UnitNormal
 from lit_gen.errors import UserError
 
 
@@ -26,9 +26,9 @@ class StandardNormal(nn.Module):
         self.register_buffer("_mean", torch.zeros(dim), persistent=False)
         self.register_buffer("_scale", torch.ones(dim), persistent=False)
 
-    def forward(self) -> Independent:
+    def forward(self) -> UnitNormal:
         """The distribution: batch (), event (dim,)."""
-        return Independent(Normal(self._mean, self._scale, validate_args=False), 1, validate_args=False)
+        return UnitNormal(self._mean, self._scale)
 
     def quantile(self, probability: Tensor) -> Tensor:
         """Where each coordinate's cumulative probability, in (0, 1), is ``probability``; elementwise, any shape."""

@@ -15,11 +15,10 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch import Tensor, nn
-from torch.distributions import Independent
 from torch.optim import SGD
 
 from lit_gen.distributions.bernoulli import BernoulliHead
-from lit_gen.distributions.normal import NormalHead
+from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.vae import VAE
@@ -49,38 +48,55 @@ class NoiseTable:
         return table[self.rows]
 
 
-class ReplayedNormal(Independent):
-    table: NoiseTable
+class Noise(nn.Module):
+    """Wraps a head or a prior; a subclass says where the noise of its distributions comes from."""
 
-    def rsample(self, sample_shape=()) -> Tensor:
-        return self.base_dist.loc + self.base_dist.scale * self.table.take()
-
-    def sample(self, sample_shape=()) -> Tensor:
-        noise = self.table.take()
-        assert len(noise) == sample_shape[0]
-        return noise
-
-
-class ReplayedPrior(StandardNormal):
-    def __init__(self, table: NoiseTable) -> None:
-        super().__init__(DIM)
-        self.table = table
-
-    def forward(self) -> Independent:
-        prior = ReplayedNormal(super().forward().base_dist, 1, validate_args=False)
-        prior.table = self.table
-        return prior
-
-
-class ReplayedHead(NormalHead):
-    def __init__(self, table: NoiseTable) -> None:
+    def __init__(self, part: nn.Module) -> None:
         super().__init__()
+        self.part = part
+
+    @property
+    def dim(self) -> int:
+        return self.part.dim
+
+    def noise(self, own: Tensor) -> Tensor:
+        """What to take in the place of ``own``, the noise that the distribution drew."""
+        raise NotImplementedError
+
+    def forward(self, *args) -> DiagonalNormal:
+        distribution = self.part(*args)
+        rsample = distribution.rsample
+
+        def draw(*shape):
+            own = (rsample(*shape) - distribution.loc) / distribution.scale
+            return distribution.loc + distribution.scale * self.noise(own.detach())
+
+        distribution.rsample = draw
+        distribution.sample = lambda *shape: draw(*shape).detach()
+        return distribution
+
+
+class Replay(Noise):
+    def __init__(self, part: nn.Module, table: NoiseTable) -> None:
+        super().__init__(part)
         self.table = table
 
-    def forward(self, params: Tensor) -> Independent:
-        q = ReplayedNormal(super().forward(params).base_dist, 1, validate_args=False)
-        q.table = self.table
-        return q
+    def noise(self, own: Tensor) -> Tensor:
+        value = self.table.take()
+        assert value.shape == own.shape
+        return value
+
+
+class Draws(Noise):
+    """Keeps what is drawn."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__(part)
+        self.kept: list[Tensor] = []
+
+    def noise(self, own: Tensor) -> Tensor:
+        self.kept.append(own)
+        return own
 
 
 class Loader:
@@ -116,31 +132,6 @@ class Record(Callback):
         self.gradients.append([p.grad.clone() for p in parameters])
 
 
-class Draws(nn.Module):
-    """Wraps a head or a prior and keeps what is drawn from its distributions."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self.part, self.kept = part, []
-
-    @property
-    def dim(self) -> int:
-        return self.part.dim
-
-    def forward(self, *args) -> Independent:
-        distribution = self.part(*args)
-        rsample = distribution.base_dist.rsample
-
-        def keep(*shape):
-            value = rsample(*shape)
-            self.kept.append(((value - distribution.base_dist.loc) / distribution.base_dist.scale).detach())
-            return value
-
-        distribution.base_dist.rsample = keep
-        distribution.base_dist.sample = lambda *shape: keep(*shape).detach()
-        return distribution
-
-
 def vae(posterior: nn.Module, prior: nn.Module) -> VAE:
     encoder = nn.Sequential(MLP(IMAGE, 8, []), BatchNorm1d(8), nn.Tanh(), MLP(8, DIM, [], params_per_output=2))
     decoder = MLP(DIM, IMAGE, [8], nn.Tanh)
@@ -160,9 +151,9 @@ def dcgan(prior: nn.Module) -> GAN:
 
 def build(case: str, table: NoiseTable) -> VAE | GAN:
     torch.manual_seed(0)
-    prior = ReplayedPrior(table)
+    prior = Replay(StandardNormal(DIM), table)
     return {
-        "vae": lambda: vae(ReplayedHead(table), prior),
+        "vae": lambda: vae(Replay(NormalHead(), table), prior),
         "gan": lambda: gan(prior),
         "gan_clipped_in_micro_batches": lambda: gan(prior, gradient_clip_norm=0.1, num_micro_batches=2),
         "dcgan": lambda: dcgan(prior),

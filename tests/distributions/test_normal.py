@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Independent, Normal, kl_divergence
 
-from lit_gen.distributions.normal import NormalHead
+from lit_gen.distributions.normal import DiagonalNormal, NormalHead, UnitNormal
 from lit_gen.errors import UserError
 
 
@@ -25,9 +26,9 @@ def test_the_constant_is_there_and_elements_are_summed():
 
 def test_a_learned_scale_is_the_second_parameter():
     params = torch.stack([torch.full((1, 5), 1.5), torch.full((1, 5), math.log(0.2))], 1)
-    base = NormalHead(min_scale=0.01)(params).base_dist
-    torch.testing.assert_close(base.mean, torch.full((1, 5), 1.5))
-    torch.testing.assert_close(base.stddev, torch.full((1, 5), 0.21))
+    p = NormalHead(min_scale=0.01)(params)
+    torch.testing.assert_close(p.mean, torch.full((1, 5), 1.5))
+    torch.testing.assert_close(p.stddev, torch.full((1, 5), 0.21))
 
 
 def test_density_and_draws_share_the_floor():
@@ -54,3 +55,36 @@ def test_says_what_it_needs():
         NormalHead(scale=0.0)
     with pytest.raises(UserError, match="min_scale"):
         NormalHead(min_scale=-1.0)
+
+
+def test_it_is_torchs_independent_normal():
+    loc, scale = torch.randn(4, 2, 3), torch.rand(4, 2, 3) + 0.1
+    ours, theirs = DiagonalNormal(loc, scale, 2), Independent(Normal(loc, scale), 2)
+    x = torch.randn(7, 4, 2, 3)
+    assert (ours.batch_shape, ours.event_shape) == (theirs.batch_shape, theirs.event_shape)
+    torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x))
+    torch.testing.assert_close(ours.variance, theirs.variance)
+    torch.manual_seed(0)
+    draws = ours.rsample((7,))
+    torch.manual_seed(0)
+    torch.testing.assert_close(draws, theirs.rsample((7,)))
+
+
+def test_kl_divergences_are_torchs():
+    parameters = [torch.randn(4, 3), torch.rand(4, 3) + 0.1]
+    q, p = parameters, [torch.randn(3), torch.rand(3) + 0.1]
+    expected = kl_divergence(Independent(Normal(*q), 1), Independent(Normal(*p), 1))
+    torch.testing.assert_close(kl_divergence(DiagonalNormal(*q), DiagonalNormal(*p)), expected)
+    unit = [torch.zeros(3), torch.ones(3)]
+    expected = kl_divergence(Independent(Normal(*q), 1), Independent(Normal(*unit), 1))
+    torch.testing.assert_close(kl_divergence(DiagonalNormal(*q), UnitNormal(*unit)), expected)
+    torch.testing.assert_close(kl_divergence(DiagonalNormal(*q), DiagonalNormal(*unit)), expected)
+
+
+def test_draws_carry_gradients_of_both_parameters():
+    loc, scale = torch.zeros(2, 3, requires_grad=True), torch.ones(2, 3, requires_grad=True)
+    z = DiagonalNormal(loc, scale).rsample((5,))
+    z.sum().backward()
+    torch.testing.assert_close(loc.grad, torch.full((2, 3), 5.0))
+    torch.testing.assert_close(scale.grad, z.detach().sum(0))
+    assert not DiagonalNormal(loc, scale).sample().requires_grad
