@@ -37,15 +37,19 @@ def frechet_distance(a: Moments, b: Moments) -> Tensor:
         raise ValueError(f"cannot compare {a.mean.numel()} features with {b.mean.numel()}")
     if not all(value.isfinite().all() for value in (a.mean, a.covariance, b.mean, b.covariance)):
         return a.mean.new_full((), torch.nan)
-    # (S_a S_b)^(1/2) has the eigenvalues' roots of the symmetric A' S_b A, where S_a = A A'. A keeps only directions in
-    # which S_a varies beyond rounding: with fewer examples than features the other eigenvalues are noise of order eps,
-    # and hundreds of roots of eps would add up.
-    variances, directions = torch.linalg.eigh(a.covariance)
-    kept = variances > variances[-1].clamp_min(0) * len(variances) * torch.finfo(variances.dtype).eps
-    root = directions[:, kept] * variances[kept].sqrt()
-    trace_of_root = torch.linalg.eigvalsh(root.T @ b.covariance @ root).clamp_min(0).sqrt().sum()
+    # With S = R R' for both, (S_a S_b)^(1/2) has the trace of (R_a' S_b R_a)^(1/2): the sum of the singular values of
+    # R_a' R_b. These are exact to rounding; roots of a product's eigenvalues would be to the square root of it.
+    trace_of_root = torch.linalg.svdvals(_root(a.covariance).T @ _root(b.covariance)).sum()
     distance = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * trace_of_root
     return distance.clamp_min(0)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """R, (D, r), with R R' = covariance; r is the rank."""
+    variances, directions = torch.linalg.eigh(covariance)
+    # With fewer examples than features the other eigenvalues are noise of order eps, negative ones among them.
+    kept = variances > variances[-1].clamp_min(0) * len(variances) * torch.finfo(variances.dtype).eps
+    return directions[:, kept] * variances[kept].sqrt()
 
 
 class FeatureMoments(Metric):

@@ -216,6 +216,15 @@ def test_leaves_the_callers_random_stream_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize("chunk_size", [3, 12])
+def test_estimates_come_in_the_order_of_the_examples(chunk_size):
+    x, model = draw(20), LinearGaussian(q_scale=1)
+    index = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), seeded(0, CPU):
+        estimates = estimate_log_px(model, x[index], index.tolist(), 3, chunk_size, seed=0)
+    torch.testing.assert_close(estimates, model.exact_log_prob(x[index]).detach().double(), rtol=1e-4, atol=1e-4)
+
+
 class LargestTensor(TorchDispatchMode):
     """Notes the most elements that any operation returned."""
 
