@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ class LitGenCLI(LightningCLI):
 
     def __init__(self, verb: str, arguments: Sequence[str], resume: Path | None = None) -> None:
         self.verb = verb
+        self.arguments = list(arguments)
         self.resume = resume
         parser.set_up()
         super().__init__(
             run=False,
-            args=list(arguments),
+            args=self.arguments,
             parser_class=parser.Parser,
             parser_kwargs={"parser_mode": "omegaconf+", "prog": f"lit-gen {verb}"},
             auto_configure_optimizers=False,
@@ -75,8 +77,10 @@ class LitGenCLI(LightningCLI):
     def _config_name(self) -> str:
         if self.config.name:
             return self.config.name
-        files = [str(path) for path in self.config.config or []]
-        return Path(files[0]).stem if files else type(self).__name__
+        # The parsed namespace no longer holds the files' names.
+        words = [part for word in self.arguments for part in word.split("=", 1)]
+        files = [after for word, after in pairwise(words) if word in ("--config", "-c")]
+        return Path(files[0]).stem if files else self.verb
 
     def before_instantiate_classes(self) -> None:
         root, name = Path(self.config.runs), self._config_name()
@@ -144,7 +148,7 @@ class LitGenCLI(LightningCLI):
             return callbacks
         there = folder / run_folder.CHECKPOINTS
         callbacks.append(
-            StopOnInterrupt(there / run_folder.LAST, f"Go on with: lit-gen fit --resume {folder}"),
+            StopOnInterrupt(there / run_folder.LAST, f"Go on with: lit-gen fit --resume {run_folder.shown(folder)}"),
         )
         callbacks.append(run_record.LastCheckpoint(there, self.config.checkpoint_every_n_steps))
         if self.config.monitor:
@@ -187,17 +191,16 @@ def _fit(cli: LitGenCLI) -> None:
         "seconds_training": cli.progress.train_seconds,
         "images_per_second": cli.progress.examples_per_second,
     }
-    figures = {}
-    if not trainer.fast_dev_run and cli.datamodule.num_examples("test"):
-        figures = _test_best(cli)
-    _finish(cli, figures, timing)
+    steps, epochs = trainer.global_step, trainer.current_epoch
+    figures = _test_best(cli)
+    _finish(cli, figures, {"steps": steps, "epochs": epochs, **timing})
 
 
 def _test_best(cli: LitGenCLI) -> dict[str, float]:
     there = Path(cli.trainer.default_root_dir) / run_folder.CHECKPOINTS
+    # A fast_dev_run and a run without checkpointing have none: then the weights at hand are tested.
     chosen = next((there / name for name in (run_folder.BEST, run_folder.LAST) if (there / name).is_file()), None)
-    model = cli.model
-    cli.trainer.test(model, datamodule=cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
     return _figures(cli.trainer.callback_metrics)
 
 
@@ -224,7 +227,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     Raises:
         UserError: a mistake in the config, the data, the checkpoint, or what was asked of the machine.
     """
-    run_record.quiet_warnings()
+    run_record.quiet_libraries()
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     arguments, resume = _arguments_of_run(arguments)
     cli = LitGenCLI(verb, arguments, resume)

@@ -61,6 +61,7 @@ class Parser(LightningArgumentParser):
 
 _NO_KEY = re.compile(r"there is no key '[^']+'[^;\n]*(?:; the nearest right one is '[^']+'|; there are [^\n]+)?")
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
+_GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _NOT_ACCEPTED = re.compile(r"(?:Option|Key|[Gg]roup|Nested key) '([^']+)' is not (?:accepted|expected)")
 _NOT_A_FILE = re.compile(r"(?:Expected a path but|File does not exist:) '?(\S+?\.ya?ml)'?(?: |$)")
 _NOISE = re.compile(r"Subtypes:|Errors:|Does not validate|Given value|Expected a <class 'NoneType'>|Expected a path but")
@@ -73,25 +74,28 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     """
     if match := _NO_KEY.search(message):
         return match.group(0)
-    if match := _UNRECOGNIZED.search(message) or _NOT_ACCEPTED.search(message):
-        key = match.group(1).split("=")[0].lstrip("-")
+    if match := _GROUP.search(message) or _UNRECOGNIZED.search(message) or _NOT_ACCEPTED.search(message):
+        key = ".".join(match.groups()).split("=")[0].lstrip("-")
         return f"there is no key '{key}'{_nearest(key, parser)}"
     if match := _NOT_A_FILE.search(message):
         return f"there is no file {match.group(1)}"
     lines = [line.strip(" -\n") for line in message.split("\n")]
     kept = [line.rstrip(":") for line in lines if line and not _NOISE.match(line)]
     line = re.sub(r"\s+", " ", ": ".join(kept))
+    line = re.sub(r'Parser key "([^"]+)"', r"\1", line)
     line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
     given = re.search(r"Given value: (.*)", message)
     return line + (f", got {given.group(1)}" if given and "Got value" not in line and len(given.group(1)) < 60 else "")
 
 
 def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
-    options = [action.dest for action in parser._actions if action.dest not in ("help", "==SUPPRESS==", "print_config")]
-    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.5):
-        return f"; the nearest right one is '{close[0]}'"
+    options = [action.dest for action in parser._actions]
+    options = [option for option in options if not option.endswith(("help", "SUPPRESS==", "print_config"))]
     groups = sorted({option.split(".")[0] for option in options})
     first, *rest = key.split(".")
-    if close := difflib.get_close_matches(first, groups, n=1, cutoff=0.5):
+    # A part's own keys are known only to the part, so a misspelt first segment is mended by itself.
+    if first not in groups and (close := difflib.get_close_matches(first, groups, n=1, cutoff=0.5)):
         return f"; the nearest right one is '{'.'.join([close[0], *rest])}'"
+    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.5):
+        return f"; the nearest right one is '{close[0]}'"
     return f"; there are {', '.join(groups)}"

@@ -26,12 +26,12 @@ def new_id() -> str:
 
 
 def make(root: Path, name: str) -> Path:
-    """Make a fresh run folder.
+    """Make a fresh run folder; its path is absolute, so that checkpoints know each other wherever a run goes on from.
 
     Raises:
         UserError: if it cannot be written.
     """
-    folder = root / name / new_id()
+    folder = root.resolve() / name / new_id()
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except OSError as error:
@@ -57,6 +57,11 @@ def latest(root: Path, name: str) -> Path:
     if not runs:
         raise UserError(f"there is no run with a checkpoint under {root / name}")
     return runs[-1]
+
+
+def shown(folder: Path) -> Path:
+    """A folder as a person at this prompt would write it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def find_checkpoint(where: Path, prefer: str = BEST) -> Path:

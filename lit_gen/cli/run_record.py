@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
@@ -21,7 +22,7 @@ from lit_gen.cli.checkpoints import CONFIG_KEY
 from lit_gen.randomness import run_seed
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
-LOGGED = ("lightning", "lightning.pytorch", "lit_gen", "py.warnings")
+LOGGED = ("lightning.pytorch", "lightning.fabric", "lit_gen", "py.warnings")
 
 
 class RunRecord(Callback):
@@ -46,11 +47,15 @@ class RunRecord(Callback):
             write_atomically(self.folder / run_folder.CONFIG, self.config)
             self._handler = log_to(self.folder / "log.txt")
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(self.config))
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.fast_dev_run and any(isinstance(c, ModelCheckpoint) for c in trainer.callbacks):
+        if any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):
             trainer.save_checkpoint(self.folder / run_folder.CHECKPOINTS / run_folder.LAST)
 
     def close(self) -> None:
@@ -134,8 +139,6 @@ def write_summary(folder: Path, figures: dict[str, float], trainer: Trainer, tim
     summary = {
         "figures": figures,
         "protocols": {name: told[name] for name in figures if name in told},
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
         "seed": run_seed(),
         "world_size": trainer.world_size,
         **timing,
@@ -149,23 +152,23 @@ def write_summary(folder: Path, figures: dict[str, float], trainer: Trainer, tim
 def print_table(folder: Path, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
     """The few lines a run ends with."""
     told = protocols_of(trainer)
-    table = Table("figure", "value", "protocol", title=str(folder), title_justify="left")
+    table = Table("figure", "value", "protocol", title=folder.parent.name, title_justify="left")
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}", told.get(name, ""))
     for name, value in timing.items():
-        table.add_row(name, f"{value:,.1f}", "")
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:,.1f}", "")
     Console(soft_wrap=False).print(table)
-    print(f"run folder: {folder}")
+    print(f"run folder: {run_folder.shown(folder)}")
 
 
-def quiet_warnings() -> None:
-    """Leave out warnings of the libraries that say nothing to a user of lit-gen."""
+def quiet_libraries() -> None:
+    """Leave out what the libraries say that tells a user of lit-gen nothing; the run's log keeps Lightning's notes."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.setLevel(logging.WARNING)
     for pattern in (
         r".*does not have many workers.*",
         r".*LeafSpec.*",
-        r".*tensorboardX.*",
         r".*Checkpoint directory .* exists and is not empty.*",
-        r".*Consider setting `persistent_workers=True`.*",
-        r".*recommended to use `self.log\(.*sync_dist=True\)`.*",
     ):
         warnings.filterwarnings("ignore", pattern)

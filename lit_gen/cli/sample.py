@@ -89,7 +89,7 @@ def write(samples, out: Path) -> None:
     """
     import numpy as np
 
-    from lit_gen.callbacks.pictures import picture
+    from lit_gen.callbacks.pictures import picture_of
 
     try:
         if out.suffix == ".npz":
@@ -97,14 +97,14 @@ def write(samples, out: Path) -> None:
             np.savez_compressed(out, samples=samples.numpy())
         elif out.suffix.lower() in (".png", ".jpg", ".jpeg"):
             out.parent.mkdir(parents=True, exist_ok=True)
-            picture(samples).save(out)
+            picture_of(samples).save(out)
         elif out.suffix:
             raise UserError(f"--out={out}: a picture (.png, .jpg), an .npz, or a folder, not {out.suffix}")
         else:
             out.mkdir(parents=True, exist_ok=True)
             width = len(str(len(samples) - 1))
             for number, sample in enumerate(samples):
-                picture(sample[None]).save(out / f"{number:0{width}d}.png")
+                picture_of(sample[None]).save(out / f"{number:0{width}d}.png")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
 

@@ -1,0 +1,149 @@
+"""Each mistake a person can make: one clear line, exit status 2, no traceback, nothing overwritten."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lit_gen.cli.main import main
+
+CONFIG = "conf/vaes/vae_digits.yaml"
+SHORT = ["--trainer.max_steps=2", "--trainer.callbacks=[]", "--wandb=false", "--trainer.limit_val_batches=1"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A small finished run."""
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["fit", "--config", CONFIG, *SHORT, f"--runs={runs}"]) == 0
+    (folder,) = runs.glob("vae_digits/*")
+    return folder
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Run the command line; the one line it refuses with."""
+
+    def refused(*arguments: str) -> str:
+        assert main([*arguments]) == 2
+        told = capsys.readouterr().err.strip()
+        assert told.startswith("lit-gen: error: ")
+        assert "\n" not in told
+        assert "Traceback" not in told
+        assert len(told) < 400
+        return told
+
+    return refused
+
+
+def fit(tmp_path: Path, *arguments: str, config: str = CONFIG) -> list[str]:
+    return ["fit", "--config", config, *SHORT, f"--runs={tmp_path / 'runs'}", *arguments]
+
+
+def test_data_file_that_is_not_there(refused, tmp_path):
+    data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]"]
+    assert "nowhere.npy" in refused(*fit(tmp_path, *data, "--data.path=nowhere.npy"))
+
+
+def test_empty_and_truncated_data_files(refused, tmp_path):
+    data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]"]
+    whole, cut, empty = tmp_path / "whole.npy", tmp_path / "cut.npy", tmp_path / "empty.npy"
+    np.save(whole, np.zeros((300, 8, 8), np.uint8))
+    cut.write_bytes(whole.read_bytes()[:1000])
+    empty.write_bytes(b"")
+    assert "cut.npy" in refused(*fit(tmp_path, *data, f"--data.path={cut}"))
+    assert "empty.npy" in refused(*fit(tmp_path, *data, f"--data.path={empty}"))
+
+
+def test_nans_in_the_data(refused, tmp_path):
+    images = np.zeros((300, 8, 8), np.float32)
+    images[7, 3, 3] = np.nan
+    np.save(tmp_path / "nan.npy", images)
+    data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]", f"--data.path={tmp_path / 'nan.npy'}"]
+    assert "nan.npy" in refused(*fit(tmp_path, *data))
+
+
+def test_folder_that_cannot_be_written(refused, tmp_path):
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    assert "cannot make the run folder" in refused(*fit(tmp_path))
+    assert (tmp_path / "runs").read_text() == "a file where the folder should be"
+
+
+def test_latent_size_that_does_not_fit(refused, tmp_path):
+    told = refused(*fit(tmp_path, "--model.decoder.in_shape=5"))
+    assert "decoder" in told
+    assert "5" in told
+
+
+def test_device_that_is_not_there(refused, tmp_path):
+    assert "device" in refused(*fit(tmp_path, "--trainer.accelerator=cuda", "--trainer.devices=[99]"))
+    assert "nonsense" in refused(*fit(tmp_path, "--trainer.accelerator=nonsense"))
+
+
+def test_checkpoint_of_another_model(refused, tmp_path, run):
+    told = refused(*fit(tmp_path, f"--ckpt_path={run}", config="conf/gans/gan_digits.yaml"))
+    assert "checkpoint of another model: of VAE, not of GAN" in told
+    assert "another model" in refused(*fit(tmp_path, f"--ckpt_path={run}", "--model.prior.dim=3"))
+
+
+def test_checkpoint_that_is_not_one(refused, tmp_path, run):
+    text, cut = tmp_path / "text.ckpt", tmp_path / "cut.ckpt"
+    text.write_text("not a checkpoint")
+    cut.write_bytes((run / "checkpoints" / "last.ckpt").read_bytes()[:3000])
+    for path in (text, cut):
+        assert "is not a checkpoint" in refused(*fit(tmp_path, f"--ckpt_path={path}"))
+        assert "is not a checkpoint" in refused("sample", "--ckpt", str(path))
+    assert "there is no checkpoint" in refused("sample", "--ckpt", str(tmp_path / "none.ckpt"))
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "stranger.ckpt")
+    assert "not a checkpoint of lit-gen" in refused("sample", "--ckpt", str(tmp_path / "stranger.ckpt"))
+
+
+class Payload:
+    """What a hostile checkpoint carries."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("pwned"),))
+
+
+def test_checkpoint_that_carries_code(refused, tmp_path, run, monkeypatch):
+    config = Path(CONFIG).resolve()
+    monkeypatch.chdir(tmp_path)
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({**content, "payload": Payload()}, "hostile.ckpt")
+    assert "carries code" in refused("sample", "--ckpt", "hostile.ckpt")
+    assert "carries code" in refused(*fit(tmp_path, "--ckpt_path=hostile.ckpt", config=str(config)))
+    assert not Path("pwned").exists()
+
+
+def test_evaluation_without_a_checkpoint(refused, tmp_path):
+    assert "test needs a checkpoint" in refused("test", "--config", CONFIG, f"--runs={tmp_path}")
+
+
+def test_resume_of_what_is_not_a_run(refused, tmp_path):
+    assert "is not a run folder" in refused("fit", "--resume", str(tmp_path))
+
+
+def test_samples_in_a_format_there_is_not(refused, tmp_path, run):
+    assert ".gif" in refused("sample", "--ckpt", str(run), "--out", str(tmp_path / "samples.gif"))
+    assert "at least 1" in refused("sample", "--ckpt", str(run), "--num", "0")
+
+
+def test_nothing_is_overwritten(tmp_path):
+    for _ in range(2):
+        assert main(fit(tmp_path)) == 0
+    first, second = sorted((tmp_path / "runs" / "vae_digits").iterdir())
+    assert first != second
+    for folder in (first, second):
+        assert json.loads((folder / "summary.json").read_text())["steps"] == 2
+
+
+def test_a_bug_is_not_hidden():
+    code = "import lit_gen.cli.list_configs as v\ndef broken(*a): raise ZeroDivisionError('ours')\nv.run = broken\n"
+    code += "import sys; from lit_gen.cli.main import main; sys.exit(main(['list']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

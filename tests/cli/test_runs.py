@@ -1,0 +1,127 @@
+"""A run's folder, and the verbs that read it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from lit_gen.cli.main import main
+
+CONFIG = "conf/vaes/vae_digits.yaml"
+SHORT = ["--trainer.max_epochs=2", "--wandb=false", "--trainer.log_every_n_steps=2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["fit", "--config", CONFIG, *SHORT, f"--runs={runs}"]) == 0
+    (folder,) = runs.glob("vae_digits/*")
+    return folder
+
+
+def test_run_folder_holds_what_it_should(run):
+    assert {path.name for path in run.iterdir()} >= {
+        "checkpoints",
+        "config.yaml",
+        "log.txt",
+        "metrics.csv",
+        "samples",
+        "summary.json",
+    }
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert list((run / "samples").glob("*.png"))
+
+
+def test_summary_names_figures_protocols_and_versions(run):
+    summary = json.loads((run / "summary.json").read_text())
+    nll = [name for name in summary["figures"] if name.startswith("test/nll_nats_k") and not name.endswith("_se")]
+    fid = [name for name in summary["figures"] if name.startswith("test/fid_lenet_")]
+    assert len(nll) == len(fid) == 1
+    assert "binarization" in summary["protocols"][nll[0]]
+    assert "train examples" in summary["protocols"][fid[0]]
+    assert summary["seed"] == 0
+    assert summary["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert summary["images_per_second"] > 0
+
+
+def test_config_is_resolved_and_trains_again(run, tmp_path):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert "${" not in (run / "config.yaml").read_text()
+    assert config["name"] == "vae_digits"
+    again = ["fit", "--config", str(run / "config.yaml"), f"--runs={tmp_path}", "--trainer.fast_dev_run=1"]
+    assert main(again) == 0
+
+
+def test_same_seed_same_run(run, tmp_path):
+    assert main(["fit", "--config", CONFIG, *SHORT, f"--runs={tmp_path}"]) == 0
+    (other,) = tmp_path.glob("vae_digits/*")
+    one, two = (json.loads((folder / "summary.json").read_text())["figures"] for folder in (run, other))
+    assert one == two
+
+
+def test_test_verb_repeats_the_figures_of_fit(run, tmp_path):
+    arguments = ["test", "--config", str(run / "config.yaml"), f"--ckpt_path={run}", f"--runs={tmp_path}"]
+    assert main(arguments) == 0
+    (again,) = tmp_path.glob("vae_digits/*")
+    figures = json.loads((run / "summary.json").read_text())["figures"]
+    assert json.loads((again / "summary.json").read_text())["figures"] == pytest.approx(figures, rel=1e-6)
+
+
+def test_predict_writes_every_example_once(run, tmp_path):
+    arguments = ["predict", "--config", str(run / "config.yaml"), f"--ckpt_path={run}", f"--runs={tmp_path}"]
+    assert main(arguments) == 0
+    (predictions,) = tmp_path.glob("vae_digits/*/predictions.npz")
+    arrays = np.load(predictions)
+    assert arrays["index"].tolist() == list(range(500))
+    assert arrays["reconstruction"].shape == (500, 1, 8, 8)
+
+
+def test_resumed_run_goes_on_in_its_own_folder(run, tmp_path):
+    before = json.loads((run / "summary.json").read_text())["steps"]
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs=3"]) == 0
+    assert [path.name for path in run.parent.iterdir()] == [run.name]
+    assert json.loads((run / "summary.json").read_text())["steps"] == before * 3 // 2
+
+
+def test_ckpt_path_last_finds_the_newest_run_of_the_name(tmp_path):
+    arguments = ["fit", "--config", CONFIG, *SHORT, f"--runs={tmp_path}", "--trainer.callbacks=[]"]
+    assert main(arguments) == 0
+    assert main([*arguments, "--ckpt_path=last", "--trainer.max_epochs=3"]) == 0
+    (folder,) = tmp_path.glob("vae_digits/*")
+    assert json.loads((folder / "summary.json").read_text())["epochs"] == 3
+
+
+@pytest.mark.parametrize("out", ["grid.png", "folder", "samples.npz"])
+def test_sample_writes_each_format(run, tmp_path, out):
+    assert main(["sample", "--ckpt", str(run), "--num", "5", "--out", str(tmp_path / out)]) == 0
+    if out == "folder":
+        pictures = sorted((tmp_path / out).iterdir())
+        assert [path.name for path in pictures] == [f"{number}.png" for number in range(5)]
+        assert Image.open(pictures[0]).size[0] >= 8
+    elif out.endswith("npz"):
+        samples = np.load(tmp_path / out)["samples"]
+        assert samples.shape == (5, 1, 8, 8)
+        assert samples.min() >= 0
+        assert samples.max() <= 1
+    else:
+        assert Image.open(tmp_path / out).size[0] >= 3 * 8
+
+
+def test_sample_is_determined_by_its_seed(run, tmp_path):
+    def draw(seed: int, name: str) -> np.ndarray:
+        out = tmp_path / f"{name}.npz"
+        assert main(["sample", "--ckpt", str(run), "--num", "3", "--seed", str(seed), "--out", str(out)]) == 0
+        return np.load(out)["samples"]
+
+    assert np.array_equal(draw(1, "a"), draw(1, "b"))
+    assert not np.array_equal(draw(1, "c"), draw(2, "d"))
+
+
+def test_checkpoint_alone_is_enough_to_sample(run, tmp_path):
+    alone = tmp_path / "alone.ckpt"
+    alone.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
+    assert main(["sample", "--ckpt", str(alone), "--num", "2", "--out", str(tmp_path / "alone.png")]) == 0

@@ -1,0 +1,47 @@
+"""Every config is built and run for two batches of everything, on the CPU."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lit_gen.cli.list_configs import find_configs, title
+from lit_gen.cli.main import main
+
+CONFIGS = [config for family in find_configs(Path("conf")).values() for config in family]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_config_runs_two_batches(config, tmp_path, monkeypatch, data_root):
+    monkeypatch.setenv("LIT_GEN_DATA", str(data_root))
+    arguments = ["fit", "--config", str(config), "--trainer.fast_dev_run=2", f"--runs={tmp_path}"]
+    assert main([*arguments, "--trainer.accelerator=cpu"]) == 0
+    (run,) = tmp_path.glob("*/*")
+    assert run.parent.name == config.stem
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["steps"] == 2
+    assert summary["figures"]
+    assert (run / "config.yaml").is_file()
+
+
+def test_debug_trainer_runs_the_whole_road(tmp_path):
+    arguments = ["fit", "--config", "conf/vaes/vae_digits.yaml", "--trainer=conf/trainer/debug.yaml"]
+    assert main([*arguments, f"--runs={tmp_path}"]) == 0
+    (run,) = tmp_path.glob("vae_digits/*")
+    assert (run / "metrics.csv").read_text().count("\n") > 1
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert list((run / "samples").glob("*.png"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_config_says_what_it_is(config):
+    lines = config.read_text().splitlines()
+    assert "https://" in title(config), "the first line names the source and links to it"
+    comments = [line for line in lines if line.startswith("#")]
+    assert any(line.startswith("# Expect:") for line in comments)
+    assert any("Budget:" in line for line in comments)
+
+
+def test_there_are_configs_of_each_family():
+    assert {config.parent.name for config in CONFIGS} >= {"vaes", "gans", "classifiers"}
