@@ -64,7 +64,7 @@ _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
 _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _NOT_ACCEPTED = re.compile(r"(?:Option|Key|[Gg]roup|Nested key) '([^']+)' is not (?:accepted|expected)")
 _NOT_A_FILE = re.compile(r"(?:Expected a path but|File does not exist:) '?(\S+?\.ya?ml)'?(?: |$)")
-_NOISE = re.compile(r"Subtypes:|Errors:|Does not validate|Given value|Expected a <class 'NoneType'>|Expected a path but")
+_NOISE = re.compile(r"Subtypes:|Errors:|Does not validate|Given value|Expected a (?:<class 'NoneType'>|path but)")
 
 
 def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:

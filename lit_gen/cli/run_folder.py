@@ -1,11 +1,11 @@
 """Run folders: ``runs/<config name>/<id>/``, made so that no run can overwrite another.
 
-    config.yaml     the resolved config
-    checkpoints/    last.ckpt, and best.ckpt by the config's ``monitor``
-    metrics.csv     everything logged, a row a step
-    samples/        pictures
-    summary.json    final figures by name, seed, versions, commit, seconds
-    log.txt         what Lightning and Python's warnings said
+config.yaml     the resolved config
+checkpoints/    last.ckpt, and best.ckpt by the config's ``monitor``
+metrics.csv     everything logged, a row a step
+samples/        pictures
+summary.json    final figures by name, seed, versions, commit, seconds
+log.txt         what Lightning and Python's warnings said
 """
 
 import os

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from lit_gen.cache import cache_folder
 from lit_gen.data.array_file import check_fraction, find
 from lit_gen.data.base import Arrays, Part, data_root
 from lit_gen.data.images import ImageData
@@ -147,11 +148,6 @@ def decode(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image: {error}") from error
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def cache_folder() -> Path:
-    """Where decoded images are kept: the environment's LIT_GEN_CACHE, or else ``~/.cache/lit_gen``."""
-    return Path(os.environ.get("LIT_GEN_CACHE") or "~/.cache/lit_gen").expanduser()
 
 
 def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lit_gen.metrics.cache import cache_folder
+from lit_gen.cache import cache_folder
 from lit_gen.metrics.fid import Moments
 
 

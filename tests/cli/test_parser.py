@@ -34,7 +34,9 @@ def test_interpolation_follows_the_command_line(build):
 
 def test_interpolation_follows_a_later_file(build, tmp_path):
     later = tmp_path / "later.yaml"
-    later.write_text("data: {init_args: {image_shape: [1, 12, 12]}}\nmodel: {init_args: {prior: {init_args: {dim: 3}}}}\n")
+    later.write_text(
+        "data: {init_args: {image_shape: [1, 12, 12]}}\nmodel: {init_args: {prior: {init_args: {dim: 3}}}}\n"
+    )
     cli = build("--config", str(later))
     assert tuple(cli.model.encoder.in_shape) == (1, 12, 12)
     assert cli.model.prior.dim == 3

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
+from lit_gen.cache import cache_folder
 from lit_gen.errors import UserError
-from lit_gen.metrics.cache import cache_folder
 from lit_gen.metrics.features.base import FeatureExtractor
 from lit_gen.randomness import seeded
 

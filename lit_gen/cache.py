@@ -1,4 +1,4 @@
-"""Where things that can be had again are kept between runs: fetched weights, statistics of a data set."""
+"""Where what can be had again is kept between runs: fetched weights, decoded images, statistics of a data set."""
 
 import os
 from pathlib import Path
