@@ -34,8 +34,8 @@ class DivergenceGuard(Callback):
 
     On a CPU each step is looked at as it ends. The gradients of the smallest parameters stand for all: what flows
     backwards through a layer reaches its bias or scale. A bad gradient that passes them by makes its weight bad, which
-    shows in the next step's loss or, at the latest, before a checkpoint is written; the error still names the right
-    step and parameter.
+    shows in the next step's gradients or, at the latest, before a checkpoint is written; the error still names the right
+    update and parameter.
 
     On an accelerator, and with several processes, a look would stall the device or need a collective call. There the
     number of the first bad step of each term and each parameter's gradient is kept on the device, and looked at every
@@ -253,7 +253,7 @@ def _blame_gradients(trainer: Trainer, module: nn.Module, optimizer: Optimizer) 
     if poisoned and step == 1:
         return f"{_listed('parameter', poisoned)} {_be(poisoned)} not finite from the start", True
     if poisoned:
-        return f"in the update before step {step} the gradient of {_listed('parameter', poisoned)} was not finite", True
+        return f"the update before step {step} made {_listed('parameter', poisoned)} not finite", True
     bad = [p for p in _parameters(optimizer) if p.grad is not None and not _finite(p.grad)]
     return f"at step {step} the gradient of {_listed('parameter', _names(module, bad))} was not finite", False
 

@@ -26,7 +26,7 @@ def image_grid(images: Tensor, num_columns: int | None = None, padding: int = 2)
     Args:
         images: (N, C, H, W) in [0, 1], C = 1 (grey) or 3 (RGB). Pixels are rounded to the nearest of 256 levels.
         num_columns: images in a row; by default the grid is as square as it gets.
-        padding: white pixels around each image, before enlarging; 0 joins them seamlessly.
+        padding: white pixels around each image; 0 joins them seamlessly.
 
     Raises:
         UserError: if ``images`` has another shape, or values that aren't finite or lie outside [0, 1].
@@ -34,18 +34,18 @@ def image_grid(images: Tensor, num_columns: int | None = None, padding: int = 2)
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.shape[0] == 0:
         raise UserError(f"a picture is made of (N, 1 or 3, H, W) images, not of shape {tuple(images.shape)}.")
     _check_pixels(images)
-    count, channels, height, width = images.shape
+    scale = max(1, -(-SMALLEST_CELL // min(images.shape[2:])))
+    levels = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    levels = levels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    count, channels, height, width = levels.shape
     columns = num_columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    levels = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
     cell = (height + 2 * padding, width + 2 * padding)
     canvas = torch.full((rows, columns, channels, *cell), 255, dtype=torch.uint8)
     inside = canvas.view(rows * columns, channels, *cell)[:count]
     inside[..., padding : padding + height, padding : padding + width] = levels
     picture = canvas.permute(0, 3, 1, 4, 2).reshape(rows * cell[0], columns * cell[1], channels).numpy()
-    picture = Image.fromarray(picture if channels == 3 else picture[..., 0])
-    scale = max(1, -(-SMALLEST_CELL // min(height, width)))
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    return Image.fromarray(picture if channels == 3 else picture[..., 0])
 
 
 def _check_pixels(images: Tensor) -> None:

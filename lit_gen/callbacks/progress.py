@@ -164,7 +164,7 @@ class Progress(Callback):
         done = _fraction(trainer)
         elapsed = time.perf_counter() - self._began
         left = elapsed * (1 - done) / (done - self._began_at) if done > self._began_at else None
-        figures = [f"epoch {trainer.current_epoch + 1}"]
+        figures = [_epoch(trainer)]
         for name, value in trainer.progress_bar_metrics.items():
             figures.append(f"{name.removeprefix('train/')} {value:.4g}")
         figures.append(f"{self.examples_per_second:,.0f} images/s")
@@ -191,6 +191,12 @@ def _fraction(trainer: Trainer) -> float:
         if 0 < batches < float("inf"):
             shares.append((trainer.fit_loop.epoch_loop.total_batch_idx + 1) / batches)
     return min(1.0, max(shares))
+
+
+def _epoch(trainer: Trainer) -> str:
+    number, most = trainer.current_epoch + 1, trainer.max_epochs
+    # When training ends, Lightning has counted its last epoch already.
+    return f"epoch {min(number, most)} of {most}" if most is not None and most > 0 else f"epoch {number}"
 
 
 def _clock(seconds: float) -> str:

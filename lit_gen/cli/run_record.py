@@ -170,5 +170,7 @@ def quiet_libraries() -> None:
         r".*does not have many workers.*",
         r".*LeafSpec.*",
         r".*Checkpoint directory .* exists and is not empty.*",
+        r".*callbacks used to create the checkpoint need to be provided.*",
+        r".*smaller than the logging interval.*",
     ):
         warnings.filterwarnings("ignore", pattern)

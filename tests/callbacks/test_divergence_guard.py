@@ -1,6 +1,9 @@
 import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,7 +77,7 @@ def test_a_gradient_that_passes_the_probe_by_is_blamed_for_its_own_step(
     monkeypatch.setattr("lit_gen.callbacks.divergence_guard.PROBE_ELEMENTS", 4)
     model = linear_model()
     spoil_gradient(model.encoder.weight, 2, NAN, model)
-    with pytest.raises(UserError, match=r"update before step 3 the gradient of parameter 'encoder.weight' was not fin"):
+    with pytest.raises(UserError, match=r"the update before step 3 made parameter 'encoder\.weight' not finite"):
         make_trainer(DivergenceGuard()).fit(model, small_data())
 
 
@@ -233,6 +236,21 @@ def test_looking_costs_little(linear_model, make_trainer):
         times.append(time.perf_counter() - begin)
     print(f"{sorted(times)[100] * 1e6:.0f} us")
     assert sorted(times)[20] < 200e-6
+
+
+@pytest.mark.parametrize("where", ["a term", "the gradient"])
+def test_what_goes_bad_on_one_of_two_ranks_stops_both(tmp_path, where):
+    script = Path(__file__).with_name("diverging_on_two_ranks.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), where], capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode != 0
+    told = sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
+    named = "loss term 'aside' was" if where == "a term" else "the gradient of parameter 'weight' was"
+    assert [line.split(";")[0] for line in told] == [
+        f"rank {rank}: the run has diverged: at step 2 {named} not finite" for rank in range(2)
+    ], done.stderr
+    assert not list(tmp_path.glob("*.ckpt"))
 
 
 def test_counts_below_one_are_refused():

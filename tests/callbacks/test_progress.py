@@ -40,8 +40,8 @@ def test_the_bar_shows_the_terms_the_speed_and_the_time_left(make_trainer, linea
     with redirect_stdout(terminal):
         make_trainer(Progress(), max_epochs=2).fit(Slow(), small_data())
     shown = terminal.getvalue()
-    assert re.search(r"training .*epoch 1  loss [\d.]+  \d+ images/s  0:0[01] left", shown)
-    assert "epoch 2" in shown and "validating" in shown
+    assert re.search(r"training .*epoch 1 of 2  loss [\d.]+  \d+ images/s  0:0[01] left", shown)
+    assert "epoch 2 of 2" in shown and "epoch 3" not in shown and "validating" in shown
     assert "distance" not in shown, "it is no term of the progress bar"
 
 

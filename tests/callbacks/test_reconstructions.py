@@ -33,8 +33,8 @@ def test_a_picture_every_nth_epoch_and_none_outside_training(make_trainer, linea
 
 def test_fewer_examples_than_asked_are_shown_all(make_trainer, linear_model, small_data, tmp_path):
     make_trainer(Reconstructions(num_examples=50), max_epochs=1).fit(linear_model(), small_data(num=7))
-    width = 7 * (4 + 4) * 8
-    assert Image.open(tmp_path / "samples" / "reconstructions_0000001.png").size == (width, 2 * (4 + 4) * 8)
+    side = 4 * 8 + 4
+    assert Image.open(tmp_path / "samples" / "reconstructions_0000001.png").size == (7 * side, 2 * side)
 
 
 def test_points_are_drawn_beside_their_examples(make_trainer, linear_model, small_data, tmp_path):

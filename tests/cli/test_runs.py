@@ -12,7 +12,12 @@ from PIL import Image
 from lit_gen.cli.main import main
 
 CONFIG = "conf/vaes/vae_digits.yaml"
-SHORT = ["--trainer.max_epochs=2", "--wandb=false", "--trainer.log_every_n_steps=2"]
+SHORT = [
+    "--trainer.max_epochs=2",
+    "--trainer.check_val_every_n_epoch=1",
+    "--trainer.log_every_n_steps=2",
+    "--wandb=false",
+]
 
 
 @pytest.fixture(scope="module")

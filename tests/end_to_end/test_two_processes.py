@@ -11,7 +11,12 @@ import pytest
 
 CONFIGS = {"vae": "conf/vaes/vae_digits.yaml", "gan": "conf/gans/gan_digits.yaml"}
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
-SHORT = ["--wandb=false", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=2"]
+SHORT = [
+    "--wandb=false",
+    "--trainer.max_epochs=2",
+    "--trainer.check_val_every_n_epoch=1",
+    "--trainer.log_every_n_steps=2",
+]
 
 
 def lit_gen(*arguments: str) -> str:
