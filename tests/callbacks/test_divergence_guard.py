@@ -238,18 +238,14 @@ def test_looking_costs_little(linear_model, make_trainer):
     assert sorted(times)[20] < 200e-6
 
 
-@pytest.mark.parametrize("where", ["a term", "the gradient"])
-def test_what_goes_bad_on_one_of_two_ranks_stops_both(tmp_path, where):
+def test_what_goes_bad_on_one_of_two_ranks_stops_both(tmp_path):
     script = Path(__file__).with_name("diverging_on_two_ranks.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), where], capture_output=True, text=True, timeout=180
-    )
-    assert done.returncode != 0
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 2, done.stderr
     told = sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
-    named = "loss term 'aside' was" if where == "a term" else "the gradient of parameter 'weight' was"
-    assert [line.split(";")[0] for line in told] == [
-        f"rank {rank}: the run has diverged: at step 2 {named} not finite" for rank in range(2)
-    ], done.stderr
+    # The first rank may have ended the second before it could tell.
+    assert told[0].startswith("rank 0: the run has diverged: at step 2 loss term 'aside' was not finite;"), told
+    assert {line.partition(":")[2] for line in told} == {told[0].partition(":")[2]}
     assert not list(tmp_path.glob("*.ckpt"))
 
 
