@@ -70,8 +70,8 @@ def test_half_a_row_of_a_killed_run_goes(tmp_path):
     logger.log_metrics({"a": 1.0, "b": 2.0}, step=1)
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("2,0,17")
-    MetricsCSV(tmp_path).log_metrics({"a": 3.0}, step=2)
-    assert rows(tmp_path, "step", "a", "b") == [("1", "1.0", "2.0"), ("2", "3.0", "")]
+    MetricsCSV(tmp_path).log_metrics({"a": 3.0}, step=3)
+    assert rows(tmp_path, "step", "a", "b") == [("1", "1.0", "2.0"), ("3", "3.0", "")]
 
 
 def test_resuming_drops_the_rows_after_the_step(tmp_path):
