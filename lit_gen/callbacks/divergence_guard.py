@@ -34,8 +34,8 @@ class DivergenceGuard(Callback):
 
     On a CPU each step is looked at as it ends. The gradients of the smallest parameters stand for all: what flows
     backwards through a layer reaches its bias or scale. A bad gradient that passes them by makes its weight bad, which
-    shows in the next step's gradients or, at the latest, before a checkpoint is written; the error still names the right
-    update and parameter.
+    shows in the next step's gradients or, at the latest, before a checkpoint is written; the error still names the
+    right update and parameter.
 
     On an accelerator, and with several processes, a look would stall the device or need a collective call. There the
     number of the first bad step of each term and each parameter's gradient is kept on the device, and looked at every
