@@ -109,3 +109,16 @@ def test_validation_agrees_on_every_rank(runs):
         first, second = (rank["metrics"] for rank in runs.two(case))
         assert first
         assert first == second
+
+
+def test_an_evaluation_is_of_one_model_even_where_ranks_keep_statistics_of_their_own(runs):
+    """torch's batch norm tells each rank its own running statistics; all ranks evaluate with those of rank 0."""
+    case = "gan_norm_by_rank"
+    first, second = (rank["evaluated_buffers"] for rank in runs.two(case))
+    name = "generator.1.running_mean"
+    assert len(first) >= 2
+    assert any((buffers[name] != 0).any() for buffers in first)
+    for a, b in zip(first, second, strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    ends = [rank["state"][name] for rank in runs.two(case)]
+    assert not torch.equal(*ends)  # two batches after the last evaluation they have parted again

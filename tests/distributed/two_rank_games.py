@@ -120,12 +120,14 @@ class Record(Callback):
     def __init__(self, table: NoiseTable) -> None:
         self.table = table
         self.gradients: list[list[Tensor]] = []
+        self.evaluated_buffers: list[dict[str, Tensor]] = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.table.start(trainer.global_step, batch.index)
 
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:
         self.table.start(1000 + batch_idx, batch.index)
+        self.evaluated_buffers.append({name: buffer.clone() for name, buffer in pl_module.named_buffers()})
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -139,8 +141,13 @@ def vae(posterior: nn.Module, prior: nn.Module) -> VAE:
 
 
 def gan(prior: nn.Module, **kwargs) -> GAN:
-    sgd = {"generator_optimizer": partial(SGD, lr=0.1), "discriminator_optimizer": partial(SGD, lr=0.1)}
-    return GAN(MLP(DIM, 2, [8]), MLP(2, (), [8]), prior, NonSaturating(), **(sgd | kwargs))
+    parts = {
+        "generator": MLP(DIM, 2, [8]),
+        "discriminator": MLP(2, (), [8]),
+        "generator_optimizer": partial(SGD, lr=0.1),
+        "discriminator_optimizer": partial(SGD, lr=0.1),
+    }
+    return GAN(prior=prior, objective=NonSaturating(), **(parts | kwargs))
 
 
 def dcgan(prior: nn.Module) -> GAN:
@@ -157,12 +164,15 @@ def build(case: str, table: NoiseTable) -> VAE | GAN:
         "gan": lambda: gan(prior),
         "gan_clipped_in_micro_batches": lambda: gan(prior, gradient_clip_norm=0.1, num_micro_batches=2),
         "dcgan": lambda: dcgan(prior),
+        "gan_norm_by_rank": lambda: gan(
+            prior, generator=nn.Sequential(MLP(DIM, 8, []), nn.BatchNorm1d(8), MLP(8, 2, []))
+        ),
         "vae_draws": lambda: vae(Draws(NormalHead()), StandardNormal(DIM)),
         "gan_draws": lambda: gan(Draws(StandardNormal(DIM))),
     }[case]()
 
 
-CASES = ("vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "vae_draws", "gan_draws")
+CASES = ("vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "gan_norm_by_rank", "vae_draws", "gan_draws")
 
 
 def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
@@ -191,6 +201,7 @@ def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
     content = {
         "gradients": record.gradients,
         "state": model.state_dict(),
+        "evaluated_buffers": record.evaluated_buffers,
         "draws": getattr(part, "kept", []),
         "metrics": {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")},
     }
