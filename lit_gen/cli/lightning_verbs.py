@@ -1,6 +1,5 @@
 """``lit-gen fit | validate | test | predict``: LightningCLI with a run folder."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from lit_gen.callbacks.divergence_guard import DivergenceGuard
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import checkpoints, parser, run_folder, run_record
+from lit_gen.cli import checkpoints, lean, parser, run_folder, run_record
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
 from lit_gen.loggers.wandb import WandbRun
@@ -129,7 +128,8 @@ class LitGenCLI(LightningCLI):
             config["logger"] = self._loggers(folder)
         # Lightning's own bar; ours is among the callbacks.
         config["enable_progress_bar"] = False
-        return self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, [])
+        config["profiler"] = config["profiler"] or lean.NoProfiler()
+        return lean.make_lean(self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, []))
 
     def _config_to_keep(self):
         kept = self.config.clone()
@@ -228,7 +228,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         UserError: a mistake in the config, the data, the checkpoint, or what was asked of the machine.
     """
     run_record.quiet_libraries()
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    lean.ask_cuda_cheaply()
     arguments, resume = _arguments_of_run(arguments)
     cli = LitGenCLI(verb, arguments, resume)
     try:

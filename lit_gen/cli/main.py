@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt) as interrupt:
         if debug:
             traceback.print_exc()
-        print(f"lit-gen: {interrupt or 'interrupted'}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # every process of a run stops; one says so
+            print(f"lit-gen: {interrupt or 'interrupted'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -96,6 +96,11 @@ class LastCheckpoint(ModelCheckpoint):
             every_n_train_steps=every_n_steps,
             enable_version_counter=False,
         )
+        self.every_n_steps = every_n_steps
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.global_step % self.every_n_steps == 0:  # the base class finds out at some length
+            super().on_train_batch_end(trainer, *args)
 
 
 def write_atomically(path: Path, text: str) -> None:

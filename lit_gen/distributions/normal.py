@@ -64,7 +64,11 @@ class DiagonalNormal(Distribution):
 
 
 class UnitNormal(DiagonalNormal):
-    """N(0, I): a type of its own, because the KL divergence to it needs fewer operations."""
+    """N(0, I): a type of its own, because its draws and the KL divergence to it need fewer operations."""
+
+    def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+        """(*sample_shape, *batch_shape, *event_shape) draws: the noise itself."""
+        return torch.randn((*sample_shape, *self.loc.shape), dtype=self.loc.dtype, device=self.loc.device)
 
 
 @register_kl(DiagonalNormal, DiagonalNormal)

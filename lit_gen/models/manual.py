@@ -114,10 +114,11 @@ class ManualOptimizationModel(GenerativeModel):
             with self._reducer_held_off():
                 for share, part in self._micro_batches(tensors):
                     terms = losses(*part)
-                    self.manual_backward(share * terms[minimize].mean())
+                    loss = terms[minimize].mean()
+                    self.manual_backward(loss if share == 1.0 else share * loss)
                     for name, value in terms.items():
-                        mean = share * value.detach().mean()
-                        means[name] = means[name] + mean if name in means else mean
+                        mean = loss.detach() if name == minimize else value.detach().mean()
+                        means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
             average_gradients(player.parameters())
 
         self.trainer.strategy.optimizer_step(optimizer, closure, self)
