@@ -41,11 +41,3 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     flat /= size
     for gradient, mean in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients), strict=True):
         gradient.copy_(mean)
-
-
-def broadcast_module(module: nn.Module) -> None:
-    """Give every rank rank 0's parameters and buffers."""
-    if world_size() == 1:
-        return
-    for value in [*module.parameters(), *module.buffers()]:
-        dist.broadcast(value.data, src=0)

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lit_gen.errors import Interrupted
 
 AGREE_EVERY = 10
-"""Steps between two looks at whether any rank was interrupted; a look is a collective operation."""
+"""Batches, over all epochs, between two looks at whether any rank was interrupted; a look is a collective operation."""
 
 
 class StopOnInterrupt(Callback):
@@ -43,16 +43,17 @@ class StopOnInterrupt(Callback):
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
 
-    def _all_interrupted(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> bool:
+    def _any_interrupted(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         if trainer.world_size == 1:
             return self._interrupted
-        if (batch_idx + 1) % AGREE_EVERY:
+        # Counted over the whole run: an epoch may be shorter than the interval.
+        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % AGREE_EVERY:
             return False
         flag = torch.tensor(float(self._interrupted), device=pl_module.device)
         return bool(trainer.strategy.reduce(flag, reduce_op="sum") > 0)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int) -> None:
-        if self._all_interrupted(trainer, pl_module, batch_idx):
+        if self._any_interrupted(trainer, pl_module):
             trainer.save_checkpoint(self.checkpoint)
             raise Interrupted(f"stopped at step {trainer.global_step}, saved {self.checkpoint}. {self.how_to_resume}")
 

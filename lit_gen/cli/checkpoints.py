@@ -29,7 +29,7 @@ def load(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} carries code beside its weights and is refused: {_first_line(error)}") from error
         raise UserError(f"{path} is not a checkpoint") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path} is not a checkpoint, or is cut off: {_first_line(error)}") from error
+        raise UserError(f"{path} is not a checkpoint, or is cut off") from error
     if not isinstance(checkpoint, Mapping) or CONFIG_KEY not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a checkpoint of lit-gen: it holds no {CONFIG_KEY} and state_dict")
     return dict(checkpoint)

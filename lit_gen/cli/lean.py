@@ -1,16 +1,30 @@
 """Taking out of Lightning's step what does nothing: for a small model it costs more than the arithmetic.
 
-Nothing that anybody overrides is left out, and nothing is replaced: hooks that are the base class's empty ones are not
-called, and the profiler that profiles nothing is not entered. ``python -m benchmarks fit_overhead`` shows what is left.
+``make_lean`` replaces the trainer's epoch loop by one that does the same with fewer look-ups. While an epoch runs it
+hides the step hooks that are the base class's empty ones; hooks that anybody overrides are called, in Lightning's
+order. ``NoProfiler`` spares entering a profiler that profiles nothing. ``python -m benchmarks fit_overhead`` shows what
+is left.
 """
 
 import os
-from contextlib import nullcontext
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+import lightning
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
-from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.profilers import PassThroughProfiler, Profiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
+
+from lit_gen.protocols import Batch
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -20,17 +34,13 @@ STEP_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
-"""Callback hooks that Lightning calls in every step."""
+"""Hooks of callbacks and models that Lightning calls in every step."""
 
-STEPPING = (
-    "optimizer_step",
-    "optimizer_zero_grad",
-    "backward",
-    "on_before_batch_transfer",
-    "transfer_batch_to_device",
-    "on_after_batch_transfer",
-)
+STEPPING = ("optimizer_step", "optimizer_zero_grad", "backward")
 """What a model overrides to step in its own way."""
+
+MOVING = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+"""What a model or a data module overrides to move batches in its own way."""
 
 
 class NoProfiler(Profiler):
@@ -50,108 +60,169 @@ class NoProfiler(Profiler):
 
 
 class LeanEpochLoop(_TrainingEpochLoop):
-    """Lightning's training epoch, whose step looks nothing up that is the same in every step.
+    """Lightning's training epoch, whose step looks nothing up that is the same in every step of an epoch.
 
     A step is the same sequence of hooks, counters, forward and backward passes as in the loop it stands in for
-    (Lightning 2.6), through the same strategy and precision plugin. A step that isn't plain is left to that loop: of
-    several processes, with accumulation, right after a restart, or of a model that overrides how it steps.
+    (Lightning 2.6), through the same strategy and precision plugin. What isn't plain is left to that loop: the first
+    step after a restart, gradient accumulation, and everything that ``is_plain`` excludes.
     """
+
+    def run(self, data_fetcher) -> None:
+        with hidden(empty_hooks(self.trainer)):
+            super().run(data_fetcher)
 
     def on_run_start(self, data_fetcher) -> None:
         super().on_run_start(data_fetcher)
-        trainer, model = self.trainer, self.trainer.lightning_module
-        overridden = any(getattr(type(model), name) is not getattr(LightningModule, name) for name in STEPPING)
-        self._plain = trainer.world_size == 1 and trainer.accumulate_grad_batches == 1 and not overridden
-        self._hooks = {name: overriding(trainer, name) for name in ("on_train_batch_start", "on_train_batch_end")}
+        self._plain = is_plain(self.trainer) and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
+        names = ("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad")
+        self._hooks = {name: callable_hooks(self.trainer, name) for name in names}
 
     def advance(self, data_fetcher) -> None:
-        if self.restarting or not self._plain:
+        trainer, progress = self.trainer, self.batch_progress
+        skips_backward = self.automatic_optimization._skip_backward
+        if self.restarting or not self._plain or trainer.accumulate_grad_batches != 1 or skips_backward:
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
-        trainer, progress = self.trainer, self.batch_progress
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
-        if getattr(batch, "x", None) is None or batch.x.device != trainer.strategy.root_device:
+        if not lies_on(batch, trainer.strategy.root_device):
             batch = trainer.strategy.batch_to_device(batch)
         progress.increment_ready()
-        trainer._logger_connector.on_batch_start(batch)
-        self._call("on_train_batch_start", batch, batch_idx)
-        progress.increment_started()
-        model = trainer.lightning_module
-        outputs = self._step(model, batch, batch_idx) if model.automatic_optimization else self._play(batch, batch_idx)
+        connector = trainer._logger_connector
+        connector.on_batch_start(batch)
+        if not connector._first_loop_iter:
+            connector._current_fx = None  # set by whatever is logged from here on: see _end_batch
+        ends_epoch = self._call("on_train_batch_start", batch, batch_idx) == -1
+        if ends_epoch:
+            progress.increment_by(0, is_last_batch=True)
+        else:
+            progress.increment_started()
+            outputs = self._optimize(batch, batch_idx)
         progress.increment_processed()
-        if trainer.lr_scheduler_configs:
+        self._step_schedules()
+        if ends_epoch:
+            raise StopIteration
+        self._call("on_train_batch_end", outputs, batch, batch_idx)
+        self._end_batch()
+        progress.increment_completed()
+        connector.update_train_step_metrics()
+
+    def _step_schedules(self) -> None:
+        if self.trainer.lr_scheduler_configs:
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
             if self._num_ready_batches_reached():
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        self._call("on_train_batch_end", outputs, batch, batch_idx)
-        self._end_batch(trainer)
-        progress.increment_completed()
-        trainer._logger_connector.update_train_step_metrics()
 
-    @staticmethod
-    def _end_batch(trainer: Trainer) -> None:
-        # Figures reach the bar and the callbacks in the steps that reach the loggers: no others are logged.
-        if trainer._logger_connector.should_update_logs or trainer.fast_dev_run:
-            trainer._logger_connector.on_batch_end()
+    def _end_batch(self) -> None:
+        # Collecting the figures for the bar and the callbacks is passed over where no step hook has logged any.
+        connector = self.trainer._logger_connector
+        if connector._first_loop_iter or connector._current_fx is not None or connector.should_update_logs:
+            connector.on_batch_end()
         else:
-            trainer._results.batch = trainer._results.batch_size = None
+            self._results.batch = self._results.batch_size = None
 
-    def _call(self, name: str, *args) -> None:
+    def _call(self, name: str, *args):
+        """Call the callbacks' hooks, then the model's, whose result is returned."""
         model = self.trainer.lightning_module
-        model._current_fx_name = name
         for_callbacks, of_model = self._hooks[name]
+        previous, model._current_fx_name = model._current_fx_name, name
         for hook in for_callbacks:
             hook(self.trainer, model, *args)
-        of_model(*args)
-        model._current_fx_name = None
+        response = None if of_model is None else of_model(*args)
+        model._current_fx_name = previous
+        return response
 
-    def _step(self, model: LightningModule, batch, batch_idx: int) -> dict:
-        """One step of automatic optimization."""
+    def _optimize(self, batch, batch_idx: int) -> dict:
+        model = self.trainer.lightning_module
+        if not model.automatic_optimization:
+            return self.manual_optimization.run(OrderedDict(batch=batch, batch_idx=batch_idx))
         strategy, progress = self.trainer.strategy, self.automatic_optimization.optim_progress.optimizer
         optimizer = self.trainer.optimizers[0]
-        outputs: dict = {}
+        result = ClosureResult(None)
 
-        def closure() -> Tensor:
-            model._current_fx_name = "training_step"
-            outputs.update(strategy.training_step(batch, batch_idx))
-            model._current_fx_name = None
+        @torch.enable_grad()
+        def closure() -> Tensor | None:
+            nonlocal result
+            previous, model._current_fx_name = model._current_fx_name, "training_step"
+            result = ClosureResult.from_training_step_output(strategy.training_step(batch, batch_idx))
+            model._current_fx_name = previous
+            progress.zero_grad.increment_ready()
+            self._call("on_before_zero_grad", optimizer)
+            progress.zero_grad.increment_started()
             optimizer.zero_grad()
-            return strategy.backward(outputs["loss"], optimizer)
+            progress.zero_grad.increment_completed()
+            if result.closure_loss is not None:
+                strategy.backward(result.closure_loss, optimizer)
+            return result.loss
 
-        progress.zero_grad.increment_ready()
-        progress.zero_grad.increment_started()
         progress.step.increment_ready()
         strategy.optimizer_step(optimizer, closure, model)
         progress.step.increment_completed()
-        progress.zero_grad.increment_completed()
-        return {**outputs, "loss": outputs["loss"].detach()}
-
-    def _play(self, batch, batch_idx: int) -> dict:
-        """One step of manual optimization."""
-        model = self.trainer.lightning_module
-        model._current_fx_name = "training_step"
-        outputs = self.trainer.strategy.training_step(batch, batch_idx)
-        model._current_fx_name = None
-        return dict(outputs)
+        return {} if result.loss is None else result.asdict()
 
 
-def overriding(trainer: Trainer, name: str):
-    """The callbacks' hooks of that name that aren't the base class's empty ones, and the model's."""
+def is_plain(trainer: Trainer) -> bool:
+    """Whether a step is one that ``LeanEpochLoop`` knows: one process, a stock strategy and precision, no profiler,
+    and a model and data that step and move batches as Lightning's own do."""
+    model, data = trainer.lightning_module, trainer.datamodule
+    return (
+        type(trainer.strategy) is SingleDeviceStrategy
+        and type(trainer.precision_plugin) in (Precision, MixedPrecision)
+        and type(trainer.profiler) in (NoProfiler, PassThroughProfiler)
+        and not any(overrides(model, LightningModule, name) for name in (*STEPPING, *MOVING))
+        and not any(overrides(data, LightningDataModule, name) for name in MOVING if data is not None)
+        and is_param_in_hook_signature(model.training_step, "batch_idx", min_args=2)
+        and not any(isinstance(optimizer, LightningOptimizer) for optimizer in trainer.optimizers)
+    )
+
+
+def overrides(instance: object, base: type, name: str) -> bool:
+    """Whether the method is another than ``base``'s, by its class or on the instance itself."""
+    return name in vars(instance) or getattr(type(instance), name, None) is not getattr(base, name)
+
+
+def lies_on(batch, device: torch.device) -> bool:
+    """Whether it is a ``Batch`` all of whose tensors are there."""
+    return isinstance(batch, Batch) and all(part is None or part.device == device for part in batch)
+
+
+def callable_hooks(trainer: Trainer, name: str) -> tuple[list[Callable], Callable | None]:
+    """The callbacks' hooks of that name and the model's, without those that are hidden."""
     hooks = [getattr(callback, name) for callback in trainer.callbacks]
-    return [hook for hook in hooks if callable(hook)], getattr(trainer.lightning_module, name)
+    of_model = getattr(trainer.lightning_module, name)
+    return [hook for hook in hooks if callable(hook)], of_model if callable(of_model) else None
+
+
+def empty_hooks(trainer: Trainer) -> list[tuple[object, str]]:
+    """The step hooks of callbacks and model that are the base class's empty ones, each with whose it is."""
+    of_callbacks = [(callback, Callback) for callback in trainer.callbacks]
+    return [
+        (instance, name)
+        for instance, base in (*of_callbacks, (trainer.lightning_module, LightningModule))
+        for name in STEP_HOOKS
+        if not overrides(instance, base, name)
+    ]
+
+
+@contextmanager
+def hidden(hooks: list[tuple[object, str]]) -> Iterator[None]:
+    """Within the block those hooks are None on their instances, and Lightning passes over what isn't callable."""
+    for instance, name in hooks:
+        vars(instance)[name] = None
+    try:
+        yield
+    finally:
+        for instance, name in hooks:
+            vars(instance).pop(name, None)
 
 
 def make_lean(trainer: Trainer) -> Trainer:
-    """Hide empty step hooks, which Lightning passes over as not callable, and put the lean loop in."""
-    for callback in trainer.callbacks:
-        for hook in STEP_HOOKS:
-            if getattr(type(callback), hook) is getattr(Callback, hook):
-                setattr(callback, hook, None)
+    """Put ``LeanEpochLoop`` in place of the stock one; a trainer of another Lightning than 2.6 is left as it is."""
     stock = trainer.fit_loop.epoch_loop
-    trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, stock.min_steps, stock.max_steps)
+    if lightning.__version__.startswith("2.6.") and type(stock) is _TrainingEpochLoop:
+        trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, stock.min_steps, stock.max_steps)
     return trainer
 
 

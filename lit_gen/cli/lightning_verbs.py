@@ -1,7 +1,9 @@
 """``lit-gen fit | validate | test | predict``: LightningCLI with a run folder."""
 
+import shutil
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,7 @@ from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
 from lit_gen.cli import checkpoints, lean, parser, run_folder, run_record
-from lit_gen.errors import UserError
+from lit_gen.errors import Interrupted, UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
 from lit_gen.loggers.wandb import WandbRun
 
@@ -100,7 +102,8 @@ class LitGenCLI(LightningCLI):
         return run_folder.find_checkpoint(Path(where), prefer=prefer)
 
     def _run_folder(self, root: Path, name: str) -> Path:
-        if self.verb == "fit" and self.checkpoint is not None:
+        # Only where the words say so: a checkpoint named by its path begins a run of its own.
+        if self.verb == "fit" and (self.resume is not None or self.config.ckpt_path == "last"):
             existing = run_folder.of_checkpoint(self.checkpoint)
             if existing is not None:
                 return existing
@@ -109,10 +112,9 @@ class LitGenCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except (MisconfigurationException, ValueError, ImportError) as error:
-            if isinstance(error, MisconfigurationException) or "device" in str(error).lower():
-                raise UserError(str(error)) from error
-            raise
+        except ValueError as error:
+            # jsonargparse's account of a part's constructor that refused its arguments.
+            raise UserError(parser.readable(str(error), self.parser)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = dict(self.config_init.trainer)
@@ -129,7 +131,26 @@ class LitGenCLI(LightningCLI):
         # Lightning's own bar; ours is among the callbacks.
         config["enable_progress_bar"] = False
         config["profiler"] = config["profiler"] or lean.NoProfiler()
-        return lean.make_lean(self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, []))
+        try:
+            trainer = self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, [])
+        except (MisconfigurationException, ValueError, ImportError) as error:
+            self.discard()
+            raise UserError(str(error)) from error
+        return lean.make_lean(trainer)
+
+    def discard(self) -> None:
+        """Remove a run folder that was made for a run that was refused: nothing but its config and log is in it."""
+        self.record.close()
+        if self.folder and {path.name for path in self.folder.iterdir()} <= {
+            run_folder.CONFIG,
+            "log.txt",
+            "metrics.csv",
+        }:
+            shutil.rmtree(self.folder)
+
+    def can_resume(self) -> bool:
+        """Whether the run has left a checkpoint to go on from."""
+        return self.folder is not None and (self.folder / run_folder.CHECKPOINTS / run_folder.LAST).is_file()
 
     def _config_to_keep(self):
         kept = self.config.clone()
@@ -192,6 +213,10 @@ def _fit(cli: LitGenCLI) -> None:
         "images_per_second": cli.progress.examples_per_second,
     }
     steps, epochs = trainer.global_step, trainer.current_epoch
+    if cli.config.monitor and not trainer.fast_dev_run and cli.config.monitor not in trainer.callback_metrics:
+        logged = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
+        message = f"monitor: '{cli.config.monitor}' was never logged, so there is no best.ckpt; there are {logged}"
+        warnings.warn(message, stacklevel=2)
     figures = _test_best(cli)
     _finish(cli, figures, {"steps": steps, "epochs": epochs, **timing})
 
@@ -238,8 +263,21 @@ def run(verb: str, arguments: Sequence[str]) -> None:
             _fit(cli)
         else:
             _evaluate(cli)
+    except UserError:
+        cli.discard()
+        raise
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except SystemExit as stop:
+        # How Lightning ends after a Ctrl-C that it handled itself: in an evaluation, or the second one.
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        hint = (
+            f"go on with: lit-gen fit --resume {run_folder.shown(cli.folder)}"
+            if cli.can_resume()
+            else "nothing was saved"
+        )
+        raise Interrupted(f"interrupted; {hint}") from stop
     finally:
         cli.record.close()
         sys.stdout.flush()

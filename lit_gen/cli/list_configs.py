@@ -1,9 +1,9 @@
 """``lit-gen list``: the configs there are, read from their first comment line."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lit_gen.cli.options import OptionParser
 from lit_gen.errors import UserError
 
 PARTS = ("data", "trainer")
@@ -33,7 +33,7 @@ def default_folder() -> Path:
 
 def run(verb: str, arguments: Sequence[str]) -> None:
     """List the configs."""
-    parser = argparse.ArgumentParser(prog="lit-gen list", description="The configs there are, by family.")
+    parser = OptionParser(prog="lit-gen list", description="The configs there are, by family.")
     parser.add_argument("family", nargs="?", help="only this family, e.g. vaes")
     parser.add_argument("--folder", type=Path, help="where to look (default: conf)")
     options = parser.parse_args(list(arguments))

@@ -43,7 +43,8 @@ def unknown_verb(verb: str) -> str:
 
 
 def _told(message: str) -> int:
-    print(f"lit-gen: error: {' '.join(message.split())}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the processes of a run make the same mistake; one tells it
+        print(f"lit-gen: error: {' '.join(message.split())}", file=sys.stderr)
     return EXIT_USER_ERROR
 
 
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         if os.environ.get("LOCAL_RANK", "0") == "0":  # every process of a run stops; one says so
-            print(f"lit-gen: {interrupt or 'interrupted'}", file=sys.stderr)
+            print(f"lit-gen: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -84,8 +84,8 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     line = re.sub(r"\s+", " ", ": ".join(kept))
     line = re.sub(r'Parser key "([^"]+)"', r"\1", line)
     line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
-    given = re.search(r"Given value: (.*)", message)
-    return line + (f", got {given.group(1)}" if given and "Got value" not in line and len(given.group(1)) < 60 else "")
+    given = re.search(r"Given value: ([^()]{1,60})$", message, flags=re.M)
+    return line + (f", got {given.group(1)}" if given and "Got value" not in line else "")
 
 
 def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:

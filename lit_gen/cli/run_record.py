@@ -44,10 +44,14 @@ class RunRecord(Callback):
         # Lightning offers no way to set it once the strategy, and with it the other ranks, is known.
         trainer._default_root_dir = str(self.folder)
         if trainer.is_global_zero and self._handler is None:
-            write_atomically(self.folder / run_folder.CONFIG, self.config)
+            if not (self.folder / run_folder.CONFIG).exists():
+                write_atomically(self.folder / run_folder.CONFIG, self.config)
             self._handler = log_to(self.folder / "log.txt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A resumed run's config is replaced only now that model and data have accepted the new one.
+        if trainer.is_global_zero:
+            write_atomically(self.folder / run_folder.CONFIG, self.config)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
 
@@ -81,6 +85,17 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score up again, wherever the run folder lies by now."""
+        there = Path(self.dirpath)
+        if not (there / run_folder.BEST).is_file():
+            return  # another run's checkpoint was the beginning of this one
+        state = {**state_dict, "dirpath": self.dirpath}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = str(there / Path(state[name]).name) if state.get(name) else ""
+        state["best_k_models"] = {str(there / Path(path).name): score for path, score in state["best_k_models"].items()}
+        super().load_state_dict(state)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor in trainer.callback_metrics:
             super().on_validation_end(trainer, pl_module)
@@ -88,6 +103,9 @@ class BestCheckpoint(ModelCheckpoint):
 
 class LastCheckpoint(ModelCheckpoint):
     """``last.ckpt``, every so many steps: what a killed run goes on from."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: where the last checkpoint lay says nothing of where the next one goes."""
 
     def __init__(self, folder: Path, every_n_steps: int) -> None:
         super().__init__(
@@ -168,7 +186,7 @@ def print_table(folder: Path, figures: dict[str, float], trainer: Trainer, timin
 
 def quiet_libraries() -> None:
     """Leave out what the libraries say that tells a user of lit-gen nothing; the run's log keeps Lightning's notes."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
             handler.setLevel(logging.WARNING)
     for pattern in (

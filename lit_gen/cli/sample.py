@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lit_gen.cli.options import OptionParser
 from lit_gen.errors import UserError
 
 
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the verb's options."""
-    parser = argparse.ArgumentParser(prog="lit-gen sample", description="Draw from a trained model.")
+    parser = OptionParser(prog="lit-gen sample", description="Draw from a trained model.")
     parser.add_argument("--ckpt", type=Path, required=True, metavar="RUN_OR_CKPT", help="a run folder or a checkpoint")
     parser.add_argument("--num", type=int, default=64, help="how many samples (default 64)")
     parser.add_argument(
@@ -102,9 +103,8 @@ def write(samples, out: Path) -> None:
             raise UserError(f"--out={out}: a picture (.png, .jpg), an .npz, or a folder, not {out.suffix}")
         else:
             out.mkdir(parents=True, exist_ok=True)
-            width = len(str(len(samples) - 1))
             for number, sample in enumerate(samples):
-                picture_of(sample[None]).save(out / f"{number:0{width}d}.png")
+                picture_of(sample[None]).save(out / f"{number:06d}.png")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
 

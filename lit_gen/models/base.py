@@ -23,12 +23,6 @@ class GenerativeModel(LightningModule):
     progress_bar_terms: tuple[str, ...] = ("loss",)
     """Names of the terms that the progress bar shows."""
 
-    # Lightning calls what is callable: a subclass that needs one of these hooks defines it, and no other pays for it.
-    on_before_zero_grad = None
-    on_before_backward = None
-    on_after_backward = None
-    on_before_optimizer_step = None
-
     def __setattr__(self, name: str, value) -> None:
         # Lightning notes the hook it is in, some forty times a step; a module's way of setting attributes looks for
         # parameters first and takes ten times as long.

@@ -85,6 +85,33 @@ def test_device_that_is_not_there(refused, tmp_path):
     assert "nonsense" in refused(*fit(tmp_path, "--trainer.accelerator=nonsense"))
 
 
+CONSTRUCTORS = {
+    "--data.batch_size=0": "batch_size must be at least 1, got 0",
+    "--data.binarization=dynmic": "did you mean 'dynamic'?",
+    "--model.prior.dim=0": "at least 1, got",
+    "--model.posterior.scale=-1.0": "scale must be positive, got -1.0",
+    "--trainer.max_epochs=-5": "max_epochs",
+}
+
+
+@pytest.mark.parametrize("argument", CONSTRUCTORS)
+def test_argument_that_a_part_refuses(refused, tmp_path, argument):
+    assert CONSTRUCTORS[argument] in refused(*fit(tmp_path, argument))
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
+
+
+def test_refused_resume_leaves_the_run_as_it_was(refused, run):
+    before = (run / "config.yaml").read_text()
+    refused("fit", "--resume", str(run), "--data.image_shape=[1,16,16]")
+    assert (run / "config.yaml").read_text() == before
+    assert main(["fit", "--resume", str(run)]) == 0
+
+
+def test_option_that_is_wrong_or_missing(refused):
+    assert "--ckpt" in refused("sample")
+    assert "invalid int value" in refused("sample", "--ckpt", "x", "--num", "many")
+
+
 def test_checkpoint_of_another_model(refused, tmp_path, run):
     told = refused(*fit(tmp_path, f"--ckpt_path={run}", config="conf/gans/gan_digits.yaml"))
     assert "checkpoint of another model: of VAE, not of GAN" in told

@@ -103,3 +103,19 @@ def test_mistakes_in_a_file(build, tmp_path, text):
     line = str(told.value)
     assert FILES[text] in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["default", "debug", "gpu", "ddp"])
+def test_trainer_files_are_valid(capsys, name):
+    with pytest.raises(SystemExit):
+        LitGenCLI("fit", ["--config", CONFIG, f"--trainer=conf/trainer/{name}.yaml", "--print_config"])
+    assert "log_every_n_steps: " + ("1" if name == "debug" else "50") in capsys.readouterr().out
+
+
+def test_trainer_file_is_found_beside_the_file_that_names_it(build, tmp_path):
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "short.yaml").write_text("max_epochs: 7\n")
+    (tmp_path / "configs").mkdir()
+    config = tmp_path / "configs" / "later.yaml"
+    config.write_text("trainer: ../trainers/short.yaml\n")
+    assert build("--config", str(config)).trainer.max_epochs == 7

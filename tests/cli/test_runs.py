@@ -105,7 +105,7 @@ def test_sample_writes_each_format(run, tmp_path, out):
     assert main(["sample", "--ckpt", str(run), "--num", "5", "--out", str(tmp_path / out)]) == 0
     if out == "folder":
         pictures = sorted((tmp_path / out).iterdir())
-        assert [path.name for path in pictures] == [f"{number}.png" for number in range(5)]
+        assert [path.name for path in pictures] == [f"{number:06d}.png" for number in range(5)]
         assert Image.open(pictures[0]).size[0] >= 8
     elif out.endswith("npz"):
         samples = np.load(tmp_path / out)["samples"]
@@ -130,3 +130,27 @@ def test_checkpoint_alone_is_enough_to_sample(run, tmp_path):
     alone = tmp_path / "alone.ckpt"
     alone.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
     assert main(["sample", "--ckpt", str(alone), "--num", "2", "--out", str(tmp_path / "alone.png")]) == 0
+
+
+def test_checkpoint_named_by_its_path_begins_a_run_of_its_own(run, tmp_path):
+    before = (run / "config.yaml").read_text(), (run / "metrics.csv").read_text()
+    start = ["fit", "--config", CONFIG, *SHORT, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}", "--name=other"]
+    assert main([*start, f"--runs={tmp_path}", "--trainer.max_epochs=5"]) == 0
+    (other,) = tmp_path.glob("other/*")
+    assert (other / "checkpoints" / "best.ckpt").is_file()
+    assert ((run / "config.yaml").read_text(), (run / "metrics.csv").read_text()) == before
+
+
+def test_moved_run_keeps_its_best_checkpoint(tmp_path):
+    arguments = ["fit", "--config", CONFIG, *SHORT, "--trainer.callbacks=[]", f"--runs={tmp_path / 'runs'}"]
+    assert main(arguments) == 0
+    (run,) = (tmp_path / "runs").glob("vae_digits/*")
+    moved = run.rename(tmp_path / "moved")
+    best = (moved / "checkpoints" / "best.ckpt").read_bytes()
+    last = torch.load(moved / "checkpoints" / "last.ckpt", weights_only=True)
+    (state,) = (state for state in last["callbacks"].values() if state.get("monitor") == "val/loss")
+    unbeatable = torch.tensor(-1000.0)
+    state.update(best_model_score=unbeatable, best_k_models={path: unbeatable for path in state["best_k_models"]})
+    torch.save(last, moved / "checkpoints" / "last.ckpt")
+    assert main(["fit", "--resume", str(moved), "--trainer.max_epochs=3"]) == 0
+    assert (moved / "checkpoints" / "best.ckpt").read_bytes() == best
