@@ -24,6 +24,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 
+from lit_gen.data.base import InMemoryData
 from lit_gen.protocols import Batch
 
 STEP_HOOKS = (
@@ -94,10 +95,11 @@ class LeanEpochLoop(_TrainingEpochLoop):
         connector.on_batch_start(batch)
         if not connector._first_loop_iter:
             connector._current_fx = None  # set by whatever is logged from here on: see _end_batch
-        ends_epoch = self._call("on_train_batch_start", batch, batch_idx) == -1
+        outputs = None
+        ends_epoch = batch is not None and self._call("on_train_batch_start", batch, batch_idx) == -1
         if ends_epoch:
             progress.increment_by(0, is_last_batch=True)
-        else:
+        elif batch is not None:  # Lightning takes None for a batch to pass over
             progress.increment_started()
             outputs = self._optimize(batch, batch_idx)
         progress.increment_processed()
@@ -167,12 +169,14 @@ def is_plain(trainer: Trainer) -> bool:
     """Whether a step is one that ``LeanEpochLoop`` knows: one process, a stock strategy and precision, no profiler,
     and a model and data that step and move batches as Lightning's own do."""
     model, data = trainer.lightning_module, trainer.datamodule
+    # InMemoryData's own way of moving batches is to leave those that are there already, as the lean loop does.
+    base_of_data = InMemoryData if isinstance(data, InMemoryData) else LightningDataModule
     return (
         type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.precision_plugin) in (Precision, MixedPrecision)
         and type(trainer.profiler) in (NoProfiler, PassThroughProfiler)
         and not any(overrides(model, LightningModule, name) for name in (*STEPPING, *MOVING))
-        and not any(overrides(data, LightningDataModule, name) for name in MOVING if data is not None)
+        and (data is None or not any(overrides(data, base_of_data, name) for name in MOVING))
         and is_param_in_hook_signature(model.training_step, "batch_idx", min_args=2)
         and not any(isinstance(optimizer, LightningOptimizer) for optimizer in trainer.optimizers)
     )
@@ -215,7 +219,8 @@ def hidden(hooks: list[tuple[object, str]]) -> Iterator[None]:
         yield
     finally:
         for instance, name in hooks:
-            vars(instance).pop(name, None)
+            if vars(instance).get(name) is None:  # else somebody has put a hook there meanwhile
+                vars(instance).pop(name, None)
 
 
 def make_lean(trainer: Trainer) -> Trainer:
