@@ -53,7 +53,7 @@ def interrupted(callback: StopOnInterrupt, trainer: SimpleNamespace) -> None:
 def test_one_rank_stops_after_the_step_under_way(callback):
     trainer = fake_trainer(1)
     interrupted(callback, trainer)
-    with pytest.raises(Interrupted, match="stopped at step 1, saved .*last.ckpt. Go on."):
+    with pytest.raises(Interrupted, match=r"stopped at step 1, saved .*last\.ckpt\. Go on\."):
         train(callback, trainer, steps=5, epoch=5)
     assert trainer.saved == [callback.checkpoint]
     callback.on_exception(trainer, None, Interrupted())

@@ -2,18 +2,44 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+SCHEDULE = "torch.optim.lr_scheduler.CosineAnnealingLR"
 CASES = {
-    # The KL's warm-up, dynamic binarization and a two-step schedule are what a resumed run could get wrong.
-    "vae": ["--config", "conf/vaes/vae_digits.yaml", "--data.binarization=dynamic"],
-    "gan": ["--config", "conf/gans/gan_digits.yaml", "--model.ema_decay=0.9", "--model.discriminator_steps=2"],
+    # What a resumed run could get wrong: where the KL's warm-up and the schedules stand, dynamic binarization.
+    "vae": [
+        "--config",
+        "conf/vaes/vae_digits.yaml",
+        "--data.binarization=dynamic",
+        "--model.beta=lit_gen.objectives.LinearWarmup",
+        "--model.beta.num_steps=300",
+        f"--model.scheduler={SCHEDULE}",
+        "--model.scheduler.T_max=400",
+        "--checkpoint_every_n_steps=7",
+        "--trainer.log_every_n_steps=5",
+    ],
+    # And which player's turn it is. Saved at even steps and logged at all, the run goes on with a row of the log whose
+    # generator's loss is of before it was killed.
+    "gan": [
+        "--config",
+        "conf/gans/gan_digits.yaml",
+        "--model.ema_decay=0.9",
+        "--model.discriminator_steps=2",
+        f"--model.generator_scheduler={SCHEDULE}",
+        "--model.generator_scheduler.T_max=400",
+        f"--model.discriminator_scheduler={SCHEDULE}",
+        "--model.discriminator_scheduler.T_max=300",
+        "--checkpoint_every_n_steps=14",
+        "--trainer.log_every_n_steps=1",
+    ],
 }
 COMMON = [
     "--trainer.max_epochs=3",
@@ -22,15 +48,17 @@ COMMON = [
     "--trainer.callbacks=[]",
     "--monitor=null",
     "--data.batch_size=8",
-    "--checkpoint_every_n_steps=7",
     "--wandb=false",
-    "--trainer.log_every_n_steps=5",
 ]
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str, **options) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "lit_gen", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "lit_gen", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
     )
 
 
@@ -79,6 +107,8 @@ def test_killed_and_resumed_equals_unbroken(case, tmp_path):
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), name
     assert_equal_states(one["optimizer_states"], other["optimizer_states"])
+    assert len(one["lr_schedulers"]) == len(one["optimizer_states"])
+    assert_equal_states(one["lr_schedulers"], other["lr_schedulers"])
     assert metrics(whole.parents[1]) == metrics(folder), "the log reads as if nothing had happened"
 
 
@@ -118,11 +148,16 @@ def metrics(folder: Path) -> list[str]:
     return [",".join([row["step"], *(row[name] for name in kept)]) for row in rows if any(row[name] for name in kept)]
 
 
+def wait_for_checkpoint(process: subprocess.Popen, runs: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("*/*/checkpoints/last.ckpt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.05)
+
+
 def test_interrupt_saves_and_says_how_to_resume(tmp_path):
     process = start("fit", *CASES["vae"], *COMMON, "--trainer.max_epochs=500", f"--runs={tmp_path}")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_checkpoint(process, tmp_path)
     os.kill(process.pid, signal.SIGINT)
     told, _ = process.communicate(timeout=120)
     (folder,) = tmp_path.glob("*/*")
@@ -130,3 +165,29 @@ def test_interrupt_saves_and_says_how_to_resume(tmp_path):
     assert f"lit-gen fit --resume {folder}" in told
     assert "Traceback" not in told
     assert f"stopped at step {step_of(folder / 'checkpoints' / 'last.ckpt')}" in told
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["one process", "the group, as a terminal does"])
+def test_interrupt_stops_two_processes(send, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    two = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    # Epochs of four batches, fewer than there are between two looks at the other process.
+    long = ["--data.batch_size=256", "--trainer.max_epochs=5000", "--checkpoint_every_n_steps=7", f"--runs={tmp_path}"]
+    process = start("fit", *CASES["vae"], *COMMON, *two, *long, env=environment, start_new_session=True)
+    try:
+        wait_for_checkpoint(process, tmp_path)
+        send(process.pid, signal.SIGINT)
+        # Both processes write to this pipe, so that this returns when neither is left.
+        told, _ = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    (folder,) = tmp_path.glob("*/*")
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    step = step_of(folder / "checkpoints" / "last.ckpt")
+    assert told.count("stopped at step") == told.count(f"stopped at step {step},") == 1, told
+    assert step % 10 == 0

@@ -1,5 +1,7 @@
 """Generative adversarial networks."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
@@ -93,6 +95,16 @@ class GAN(ManualOptimizationModel):
                 self.generator_average.update_parameters(self.generator)
         # Between the generator's steps its last loss stands, so that every row of the log has the same columns.
         return terms | self._generator_terms
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # The loss that stands may be logged once more before the generator's first step after a resumption.
+        checkpoint["generator_terms"] = dict(self._generator_terms)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._generator_terms = checkpoint.get("generator_terms", {})
+
+    def on_train_start(self) -> None:
+        self._generator_terms = {name: value.to(self.device) for name, value in self._generator_terms.items()}
 
     def _latents(self, num: int) -> Tensor:
         return self.prior().sample((num,))  # (num, dim)
