@@ -1,0 +1,1 @@
+"""Autoencoders, and PCA, the linear one with a closed form."""
