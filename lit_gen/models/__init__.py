@@ -1,4 +1,5 @@
 """What papers propose: the LightningModules."""
 
+from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.vae import VAE

@@ -28,6 +28,8 @@ class MLP(nn.Module):
         hidden_dims: widths of the hidden layers; ``[]`` makes the network affine.
         activation: makes the activation after each hidden layer, as ``torch.nn.Tanh``.
         params_per_output: with P > 1 the output is (B, P, *out_shape): a head that needs P numbers for each element.
+        output_activation: makes the activation of the last layer, as ``torch.nn.Sigmoid`` for a code in (0, 1); None
+            for none.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class MLP(nn.Module):
         hidden_dims: list[int],
         activation: Callable[[], nn.Module] = nn.ReLU,
         params_per_output: int = 1,
+        output_activation: Callable[[], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = as_shape(in_shape)
@@ -47,6 +50,8 @@ class MLP(nn.Module):
         for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), activation()]
         layers.append(nn.Linear(widths[-1], params_per_output * prod(self.out_shape)))
+        if output_activation is not None:
+            layers.append(output_activation())
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
