@@ -66,3 +66,12 @@ class PriorQuantiles(Protocol):
 
     def prior_quantile(self, probability: Tensor) -> Tensor:
         """Coordinates of z at cumulative probabilities in (0, 1), elementwise."""
+
+
+@runtime_checkable
+class HandsOn(Protocol):
+    """A model that hands on something else than its state dict to a later stage of a staged run."""
+
+    def hand_on(self) -> dict[str, Tensor]:
+        """Tensors by name, laid out as the module that takes them up lays out its own: ``encoder.weight`` (H, D) for
+        a ``torch.nn.Linear``. Names and shapes are known before training."""
