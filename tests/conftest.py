@@ -37,6 +37,8 @@ def bundled_in_mnist_format(root: Path) -> Path:
     repeats = 4  # configs hold out 5,000 validation images
     for name in ("MNIST", "FashionMNIST"):
         raw = root / name / "raw"
+        if raw.is_dir():
+            continue
         raw.mkdir(parents=True)
         for split, times in (("train", repeats), ("t10k", 1)):
             write_idx(raw / f"{split}-images-idx3-ubyte", np.tile(images, (times, 1, 1)))
@@ -44,11 +46,27 @@ def bundled_in_mnist_format(root: Path) -> Path:
     return root
 
 
+def bundled_as_faces(root: Path) -> Path:
+    """scikit-learn's digits, enlarged to 64x64, where the Olivetti faces are looked for: ten "people" four times."""
+    digits = load_digits()
+    faces = [np.flatnonzero(digits.target == person % 10)[person // 10 * 10 :][:10] for person in range(40)]
+    images = np.kron(digits.images[np.concatenate(faces)] * (255 / 16), np.ones((1, 8, 8))).round().astype(np.uint8)
+    (root / "olivetti").mkdir(parents=True)
+    np.save(root / "olivetti" / "olivetti_400x64x64.npy", images)
+    return root
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory) -> Path:
-    """Real data where LIT_GEN_DATA has MNIST; elsewhere the bundled digits in MNIST's format, as a stand-in."""
-    given = os.environ.get("LIT_GEN_DATA")
-    if given and (Path(given) / "MNIST" / "raw").is_dir():
-        return Path(given)
-    print("LIT_GEN_DATA has no MNIST: its place is taken by scikit-learn's digits in the same format")
-    return bundled_in_mnist_format(tmp_path_factory.mktemp("data"))
+    """Real data where LIT_GEN_DATA has them; elsewhere the bundled digits in each set's format, as a stand-in."""
+    root = tmp_path_factory.mktemp("data")
+    given = Path(os.environ.get("LIT_GEN_DATA") or root)
+    for name in ("MNIST", "FashionMNIST", "olivetti"):
+        if (given / name).is_dir():
+            (root / name).symlink_to((given / name).resolve())
+    digits = bundled_in_mnist_format
+    for name, stand_in in (("MNIST", digits), ("FashionMNIST", digits), ("olivetti", bundled_as_faces)):
+        if not (root / name).exists():
+            print(f"LIT_GEN_DATA has no {name}: its place is taken by scikit-learn's digits in the same format")
+            stand_in(root)
+    return root

@@ -7,6 +7,7 @@ from lit_gen.data.digits import Digits
 from lit_gen.data.image_folder import ImageFolder
 from lit_gen.data.images import ImageData
 from lit_gen.data.mnist import MNIST, FashionMNIST
+from lit_gen.data.olivetti import FaceCuts, Olivetti
 from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
 
 __all__ = [
@@ -14,12 +15,14 @@ __all__ = [
     "MNIST",
     "ArrayFile",
     "Digits",
+    "FaceCuts",
     "FashionMNIST",
     "GaussianMixture",
     "Grid",
     "ImageData",
     "ImageFolder",
     "InMemoryData",
+    "Olivetti",
     "Ring",
     "TwoMoons",
 ]

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from lit_gen.data.binarization import DynamicBinarization, check_binarization, draw_once, threshold
+from lit_gen.data.labelled_subset import labelled_subset
 from lit_gen.data.loader import EvaluationLoader, Examples, TrainingLoader
 from lit_gen.errors import UserError
 from lit_gen.protocols import Batch
@@ -45,6 +46,13 @@ def data_root(root: str | None) -> Path:
     return Path(root or os.environ.get("LIT_GEN_DATA") or "data").expanduser()
 
 
+def rows_besides(held_out: Tensor, count: int) -> Tensor:
+    """The others of ``count`` rows, ascending."""
+    kept = torch.ones(count, dtype=torch.bool)
+    kept[held_out] = False
+    return kept.nonzero().squeeze(1)
+
+
 def fits(tensor: Tensor, device: torch.device) -> bool:
     """Whether ``tensor`` should live on ``device`` for a whole run: it takes less than a quarter of what is free."""
     return device.type == "cuda" and tensor.nbytes < torch.cuda.mem_get_info(device)[0] / 4
@@ -64,6 +72,9 @@ class InMemoryData(LightningDataModule):
         split_seed: which ones; not the run's seed, so runs of different seeds are scored on the same examples.
         binarization: one of ``lit_gen.data.binarization.BINARIZATIONS``.
         binarization_seed: seed of every draw made once, and part of the seed of those made afresh.
+        num_labels: keep only this many training examples, as many of each class; None for all. Validation and test
+            stay whole.
+        label_seed: which ones. The kept ones of a smaller number are among those of a greater one.
 
     Raises:
         UserError: an argument is out of its range. Reading raises it for whatever is wrong with the data.
@@ -78,12 +89,15 @@ class InMemoryData(LightningDataModule):
         split_seed: int = 0,
         binarization: str = "none",
         binarization_seed: int = 0,
+        num_labels: int | None = None,
+        label_seed: int = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("num_validation", num_validation, 0),
+            ("num_labels", 1 if num_labels is None else num_labels, 1),
             ("every entry of the shape", min(event_shape, default=0), 1),
         ):
             if value < least:
@@ -95,6 +109,8 @@ class InMemoryData(LightningDataModule):
         self.split_seed = split_seed
         self.binarization = check_binarization(binarization)
         self.binarization_seed = binarization_seed
+        self.num_labels = num_labels
+        self.label_seed = label_seed
         self._arrays: Arrays | None = None
         self._rows: dict[str, Tensor | None] = {}
         self._stored: dict[tuple, Tensor] = {}
@@ -115,14 +131,21 @@ class InMemoryData(LightningDataModule):
                 f"num_validation {self.num_validation} leaves nothing to train on: "
                 f"{arrays.train.origin} holds {count} examples."
             )
-        order = torch.randperm(count, generator=make_generator(self.split_seed, "validation split"))
-        # Sorted, so that a split keeps the order of its source (and a memory-mapped one is read forwards).
-        self._rows = {
-            "train": order[self.num_validation :].sort().values if self.num_validation else None,
-            "val": order[: self.num_validation].sort().values,
-            "test": None,
-        }
+        held_out = self._validation_rows(count)
+        train = rows_besides(held_out, count) if self.num_validation else None
+        if self.num_labels is not None:
+            label, origin = arrays.train.label, arrays.train.origin
+            train = labelled_subset(label, train, self.num_labels, self.label_seed, origin)
+        self._rows = {"train": train, "val": held_out, "test": None}
         self._arrays = arrays
+
+    def _validation_rows(self, count: int) -> Tensor:
+        """Which ``num_validation`` of the ``count`` examples read for training are held out, in ascending order.
+
+        Drawn by ``split_seed``; a subclass whose neighbours are alike (pictures of one person) says otherwise.
+        """
+        order = torch.randperm(count, generator=make_generator(self.split_seed, "validation split"))
+        return order[: self.num_validation].sort().values
 
     def _fit(self, part: Part) -> Part:
         """``part`` in the shape it is handed out in: subclasses may resize."""

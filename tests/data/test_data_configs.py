@@ -14,6 +14,8 @@ SHAPES = {
     "mnist": (1, 28, 28),
     "fashion_mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
+    "olivetti": (1, 64, 64),
+    "faces_25": (1, 25, 25),
     "ring": (2,),
     "grid": (2,),
     "two_moons": (2,),
