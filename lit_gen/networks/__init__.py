@@ -4,3 +4,4 @@ from lit_gen.networks.codec import Codec
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.mlp import MLP
+from lit_gen.networks.tied import TransposedMLP

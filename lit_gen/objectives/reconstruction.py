@@ -51,7 +51,7 @@ class CrossEntropy(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Logits (B, *event_shape), targets in [0, 1] of the same shape -> (B,)."""
         if _may_look(target):
-            low, high = (float(value) for value in torch.aminmax(target))
+            low, high = (value.item() for value in torch.aminmax(target.detach()))
             if not (low >= 0.0 and high <= 1.0):
                 raise UserError(
                     f"CrossEntropy needs targets in [0, 1], but there are values from {low:.4g} to {high:.4g}: scale "
@@ -78,7 +78,7 @@ class SoftmaxCrossEntropy(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Logits (B, *event_shape), shares or counts of the same shape -> (B,)."""
         if _may_look(target):
-            low = float(target.min())
+            low = target.detach().min().item()
             if not low >= 0.0:
                 raise UserError(
                     f"SoftmaxCrossEntropy needs targets of 0 or more (shares or counts), but one is {low:.4g}"

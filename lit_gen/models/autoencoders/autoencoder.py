@@ -85,6 +85,8 @@ class Autoencoder(GenerativeModel):
         self.corruption = corruption
         self.regularizers = nn.ModuleList(regularizers)
         self.below = None if below is None else below.requires_grad_(False).eval()
+        if hasattr(decoder, "tie_to"):
+            decoder.tie_to(encoder)
         self.optimizer = optimizer
         self.scheduler = scheduler
 
@@ -159,6 +161,14 @@ class Autoencoder(GenerativeModel):
                 f"there are no filters to show: the encoder's first layer is a {type(first).__name__}, not linear"
             )
         return first.weight.detach().view(len(first.weight), *shape)
+
+    def hand_on(self) -> dict[str, Tensor]:
+        """What a later stage starts from: the state dict, with tied weights written out as an untied decoder's."""
+        state = self.state_dict()
+        if not hasattr(self.decoder, "unrolled"):
+            return state
+        rest = {name: value for name, value in state.items() if not name.startswith("decoder.")}
+        return rest | {f"decoder.{name}": value for name, value in self.decoder.unrolled().items()}
 
     def configure_optimizers(self):
         optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])

@@ -1,3 +1,4 @@
 """Layers that networks are built of."""
 
+from lit_gen.networks.layers.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from lit_gen.networks.layers.norm import BatchNorm1d, BatchNorm2d
