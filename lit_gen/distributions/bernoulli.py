@@ -3,10 +3,41 @@
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lit_gen.distributions.precision import at_least_single
-from lit_gen.tensor import sum_except_batch
+
+
+class _SummedLogProb(torch.autograd.Function):
+    """sum_d x_d l_d - softplus(l_d) for logits l, in half the time of the binary cross entropy and its gradient.
+
+    With p = sigmoid(l), softplus(l) = max(l, 0) - log max(p, 1 - p). The sum of the logarithms is the logarithm of a
+    product: factors are multiplied in sixteens first, each at least 1/2, so nothing underflows, and the gradient,
+    x - p, is at hand. Errors are of the order of the rounding of p.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, x: Tensor) -> Tensor:
+        """(B, D), (B, D) -> (B,)."""
+        p = logits.sigmoid()
+        ctx.save_for_backward(logits, x, p)
+        scratch = logits.relu()
+        total = torch.linalg.vecdot(logits, x) - scratch.sum(1)
+        likelier = torch.sub(p, 0.5, out=scratch).abs_().add_(0.5)  # max(p, 1 - p)
+        for _ in range(4):
+            half, rest = divmod(likelier.shape[1], 2)
+            if rest:
+                break
+            likelier = likelier[:, :half].mul_(likelier[:, half:])
+        return total + likelier.log().sum(1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, x, p = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
+            p = logits.sigmoid()
+        gradient = gradient.unsqueeze(1)
+        for_logits, for_x = ctx.needs_input_grad
+        return (x - p) * gradient if for_logits else None, logits * gradient if for_x else None
 
 
 class PixelwiseBernoulli(Distribution):
@@ -37,7 +68,7 @@ class PixelwiseBernoulli(Distribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """(B, *event_shape) in [0, 1] -> (B,), the sum over the event of x log p + (1 - x) log(1 - p), in nats."""
-        return -sum_except_batch(binary_cross_entropy_with_logits(self.logits, x, reduction="none"))
+        return _SummedLogProb.apply(self.logits.flatten(1), x.flatten(1).to(self.logits.dtype))
 
 
 class BernoulliHead(nn.Module):

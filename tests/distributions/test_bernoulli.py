@@ -1,6 +1,7 @@
 import itertools
 
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lit_gen.distributions.bernoulli import BernoulliHead
 
@@ -43,3 +44,33 @@ def test_half_precision_logits_are_summed_in_single():
     log_prob = BernoulliHead()(logits).log_prob(torch.ones(1, 4096))
     assert log_prob.dtype == torch.float32
     torch.testing.assert_close(log_prob, logits.double().sigmoid().log().sum(1).float())
+
+
+def test_value_and_gradients_are_those_of_the_binary_cross_entropy():
+    for dim in (1, 7, 48, 784):  # no halving, some, as many as there are
+        torch.manual_seed(dim)
+        logits = (6 * torch.randn(5, dim, dtype=torch.float64)).requires_grad_()
+        x = torch.rand(5, dim, dtype=torch.float64, requires_grad=True)
+        ours = BernoulliHead()(logits).log_prob(x)
+        reference = -binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+        torch.testing.assert_close(ours, reference)
+        weights = torch.randn(5, dtype=torch.float64)
+        for mine, theirs in zip(
+            torch.autograd.grad((weights * ours).sum(), (logits, x)),
+            torch.autograd.grad((weights * reference).sum(), (logits, x)),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_single_precision_loses_nothing_that_matters():
+    torch.manual_seed(0)
+    logits, x = 5 * torch.randn(64, 784), torch.rand(64, 784).bernoulli()
+    exact = BernoulliHead()(logits.double()).log_prob(x.double())
+    torch.testing.assert_close(BernoulliHead()(logits).log_prob(x).double(), exact, rtol=1e-6, atol=0)
+
+
+def test_second_derivatives_are_right():
+    logits = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(2, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda a, b: BernoulliHead()(a).log_prob(b), (logits, x))
