@@ -4,6 +4,7 @@ from lit_gen.data.array_file import ArrayFile
 from lit_gen.data.base import InMemoryData
 from lit_gen.data.cifar10 import CIFAR10
 from lit_gen.data.digits import Digits
+from lit_gen.data.frames import ImageFrames
 from lit_gen.data.image_folder import ImageFolder
 from lit_gen.data.images import ImageData
 from lit_gen.data.mnist import MNIST, FashionMNIST
@@ -21,6 +22,7 @@ __all__ = [
     "Grid",
     "ImageData",
     "ImageFolder",
+    "ImageFrames",
     "InMemoryData",
     "Olivetti",
     "Ring",

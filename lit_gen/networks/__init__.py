@@ -1,5 +1,6 @@
 """Plain networks: (B, *in_shape) -> (B, *out_shape)."""
 
+from lit_gen.networks.chain import Chain
 from lit_gen.networks.codec import Codec
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator

@@ -2,3 +2,4 @@
 
 from lit_gen.networks.layers.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from lit_gen.networks.layers.norm import BatchNorm1d, BatchNorm2d
+from lit_gen.networks.layers.rescale import Rescale
