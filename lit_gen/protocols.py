@@ -75,3 +75,12 @@ class HandsOn(Protocol):
     def hand_on(self) -> dict[str, Tensor]:
         """Tensors by name, laid out as the module that takes them up lays out its own: ``encoder.weight`` (H, D) for
         a ``torch.nn.Linear``. Names and shapes are known before training."""
+
+
+@runtime_checkable
+class Filters(Protocol):
+    """A model that works with directions in data space."""
+
+    def filters(self) -> Tensor:
+        """(N, *event_shape), signed: PCA's components, or the weights that lead from the data to each unit of an RBM's
+        or an autoencoder's first layer."""
