@@ -6,16 +6,22 @@ metrics.csv     everything logged, a row a step
 samples/        pictures
 summary.json    final figures by name, seed, versions, commit, seconds
 log.txt         what Lightning and Python's warnings said
+stages/         of a staged run: each stage's own run folder, <number>_<name>
 """
 
 import os
 import time
 from pathlib import Path
 
+import yaml
+
 from lit_gen.errors import UserError
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
+SUMMARY = "summary.json"
+LOG = "log.txt"
+STAGES = "stages"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 
@@ -53,7 +59,11 @@ def latest(root: Path, name: str) -> Path:
     Raises:
         UserError: if there is none.
     """
-    runs = sorted(path for path in (root / name).glob("*") if (path / CHECKPOINTS / LAST).is_file())
+    checkpoint = Path(CHECKPOINTS) / LAST
+    patterns = (f"*/{checkpoint}", f"*/{STAGES}/*/{checkpoint}")
+    runs = sorted(
+        {root / name / path.relative_to(root / name).parts[0] for p in patterns for path in (root / name).glob(p)}
+    )
     if not runs:
         raise UserError(f"there is no run with a checkpoint under {root / name}")
     return runs[-1]
@@ -64,17 +74,33 @@ def shown(folder: Path) -> Path:
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
+def of_stage(run: Path, number: int, name: str) -> Path:
+    """A stage's own run folder within the staged run's."""
+    return run / STAGES / f"{number}_{name}"
+
+
+def last_stage(run: Path) -> Path | None:
+    """The folder of a staged run's last stage, whether it is there yet or not; None of a run without stages."""
+    config = run / CONFIG
+    stages = yaml.safe_load(config.read_text(encoding="utf-8")).get("stages") if config.is_file() else None
+    return of_stage(run, len(stages), stages[-1]["name"]) if stages else None
+
+
 def find_checkpoint(where: Path, prefer: str = BEST) -> Path:
     """The checkpoint meant by a run folder or a checkpoint file.
 
     Args:
-        where: a run folder, or a checkpoint.
+        where: a run folder, which means its last stage if it has stages, or a checkpoint.
         prefer: which of a run folder's checkpoints to take if both are there.
 
     Raises:
         UserError: if there is no such file, or no checkpoint in the folder.
     """
     if where.is_dir():
+        stage = last_stage(where)
+        if stage is not None and not stage.is_dir():
+            raise UserError(f"{where} has not come to its last stage, '{stage.name}', yet: go on with fit --resume")
+        where = stage or where
         found = [path for name in (prefer, LAST) if (path := where / CHECKPOINTS / name).is_file()]
         if not found:
             raise UserError(f"there is no checkpoint in {where / CHECKPOINTS}: is {where} a run folder?")

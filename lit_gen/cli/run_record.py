@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,7 @@ class RunRecord(Callback):
     def close(self) -> None:
         """Let go of the log file."""
         if self._handler is not None:
-            for name in LOGGED:
-                logging.getLogger(name).removeHandler(self._handler)
-            self._handler.close()
+            stop_logging(self._handler)
             self._handler = None
 
 
@@ -138,6 +137,13 @@ def log_to(path: Path) -> logging.Handler:
     return handler
 
 
+def stop_logging(handler: logging.Handler) -> None:
+    """Let go of the file that ``log_to`` writes to."""
+    for name in LOGGED:
+        logging.getLogger(name).removeHandler(handler)
+    handler.close()
+
+
 def commit() -> str | None:
     """The commit of the checkout that lit-gen runs from, with ``+changes`` if it has any; None outside a checkout."""
     here = Path(__file__).parent
@@ -156,8 +162,14 @@ def protocols_of(trainer: Trainer) -> dict[str, str]:
     return {name: line for c in trainer.callbacks for name, line in getattr(c, "protocols", {}).items()}
 
 
-def write_summary(folder: Path, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
-    """Write ``summary.json``: figures with their protocols, seed, versions, commit, timing."""
+def write_summary(
+    folder: Path,
+    figures: dict[str, float],
+    trainer: Trainer,
+    timing: dict[str, float],
+    remarks: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``summary.json``: figures with their protocols, seed, versions, commit, timing, and any remarks."""
     told = protocols_of(trainer)
     summary = {
         "figures": figures,
@@ -168,14 +180,17 @@ def write_summary(folder: Path, figures: dict[str, float], trainer: Trainer, tim
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {trainer.strategy.root_device}",
         "commit": commit(),
+        **(remarks or {}),
     }
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_atomically(folder / run_folder.SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
-def print_table(folder: Path, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
+def print_table(
+    folder: Path, title: str, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]
+) -> None:
     """The few lines a run ends with."""
     told = protocols_of(trainer)
-    table = Table("figure", "value", "protocol", title=folder.parent.name, title_justify="left")
+    table = Table("figure", "value", "protocol", title=title, title_justify="left")
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}", told.get(name, ""))
     for name, value in timing.items():

@@ -39,12 +39,20 @@ class WandbRun(WandbLogger):
         folder: the run folder; its name is the run's id.
         project: W&B's project, where ``WANDB_PROJECT`` isn't set.
         name: the run's name on W&B; by default the run folder's.
+        run_id: the run's id on W&B; by default the run folder's name.
     """
 
-    def __init__(self, folder: str | os.PathLike, project: str = "lit-gen", name: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        project: str = "lit-gen",
+        name: str | None = None,
+        run_id: str | None = None,
+    ) -> None:
         folder = Path(folder)
         # W&B's agent names the run of a sweep, and refuses other names.
-        run_id = None if os.environ.get("WANDB_SWEEP_ID") else re.sub(r"[^\w.-]", "-", folder.resolve().name)[:128]
+        run_id = re.sub(r"[^\w.-]", "-", run_id or folder.resolve().name)[:128]
+        run_id = None if os.environ.get("WANDB_SWEEP_ID") else run_id
         super().__init__(
             name=name or folder.resolve().name,
             save_dir=folder,

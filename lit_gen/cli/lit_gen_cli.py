@@ -1,0 +1,200 @@
+"""LightningCLI with a run folder: parses configs and builds model, data and trainer."""
+
+import shutil
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import _get_rank
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
+
+from lit_gen.callbacks.divergence_guard import DivergenceGuard
+from lit_gen.callbacks.prediction_writer import PredictionWriter
+from lit_gen.callbacks.progress import Progress
+from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
+from lit_gen.cli import lean, parser, run_folder, run_record
+from lit_gen.errors import UserError
+from lit_gen.loggers.metrics_csv import MetricsCSV
+from lit_gen.loggers.wandb import WandbRun
+
+NEWEST = {"last": run_folder.LAST, "best": run_folder.BEST}
+
+
+class LitGenCLI(LightningCLI):
+    """Parses one verb's configs and overrides, makes or finds the run folder, and builds model, data and trainer.
+
+    Args:
+        verb: fit, validate, test or predict.
+        arguments: the command line after the verb.
+        resume: the run folder to go on in, for ``fit --resume RUN``.
+    """
+
+    def __init__(self, verb: str, arguments: Sequence[str], resume: Path | None = None) -> None:
+        self.verb = verb
+        self.arguments = list(arguments)
+        self.resume = resume
+        self.remarks: dict[str, Any] = {}
+        """What goes into summary.json beside the figures."""
+        parser.set_up()
+        super().__init__(
+            run=False,
+            args=self.arguments,
+            parser_class=parser.Parser,
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": f"lit-gen {verb}"},
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            load_from_checkpoint_support=False,
+            seed_everything_default=0,
+            trainer_defaults={"log_every_n_steps": 50, "num_sanity_val_steps": 0, "enable_model_summary": False},
+        )
+
+    def add_arguments_to_parser(self, parser) -> None:
+        parser.add_argument("--runs", default="runs", help="where run folders are made")
+        parser.add_argument("--name", type=str | None, help="the run's name (default: the first config's file name)")
+        parser.add_argument("--monitor", type=str | None, help="the figure whose least value makes best.ckpt")
+        parser.add_argument("--checkpoint_every_n_steps", type=int, default=500, help="how often last.ckpt is written")
+        parser.add_argument("--wandb", type=bool, default=True, help="log to W&B too (offline unless logged in)")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="a checkpoint or run folder; 'last' or 'best': of the newest run of this name",
+        )
+        if self.verb == "fit":
+            parser.add_argument("--resume", type=str | None, help="a run folder to go on in, with its own config")
+            parser.add_argument(
+                "--stages", type=list | None, help="fits run in turn, each with a name, start_from and its own keys"
+            )
+
+    def parse_arguments(self, parser, args) -> None:
+        try:
+            self.config = parser.parse_args(args)
+        except OmegaConfBaseException as error:
+            raise UserError(f"in the config: {str(error).splitlines()[0]}") from error
+        if self.config.data is None:
+            raise UserError("no data: name a data module, e.g. data: ../data/mnist.yaml")
+
+    def before_instantiate_classes(self) -> None:
+        # The parsed namespace no longer holds the files' names.
+        self.config.name = self.config.name or name_of(self.arguments) or self.verb
+        self.checkpoint = self._find_checkpoint(Path(self.config.runs), self.config.name)
+
+    def _find_checkpoint(self, root: Path, name: str) -> Path | None:
+        if self.resume is not None:
+            return run_folder.find_checkpoint(self.resume, prefer=run_folder.LAST)
+        where = self.config.ckpt_path
+        if where is None:
+            if self.verb != "fit":
+                raise UserError(f"{self.verb} needs a checkpoint: --ckpt_path=RUN, a file, 'best' or 'last'")
+            return None
+        prefer = run_folder.LAST if self.verb == "fit" else run_folder.BEST
+        if where in NEWEST:
+            return run_folder.find_checkpoint(run_folder.latest(root, name), prefer=NEWEST[where])
+        return run_folder.find_checkpoint(Path(where), prefer=prefer)
+
+    def _run_folder(self, root: Path, name: str) -> Path:
+        # Only where the words say so: a checkpoint named by its path begins a run of its own.
+        if self.verb == "fit" and (self.resume is not None or self.config.ckpt_path == "last"):
+            existing = run_folder.of_checkpoint(self.checkpoint)
+            if existing is not None:
+                return existing
+        return run_folder.make(root, name)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse's account of a part's constructor that refused its arguments.
+            raise UserError(parser.readable(str(error), self.parser)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = dict(self.config_init.trainer)
+        # Made only now that every part of the config has been built without an error.
+        self.folder = self._run_folder(Path(self.config.runs), self.config.name) if _get_rank() in (None, 0) else None
+        self.record = run_record.RunRecord(self.folder, self.config_text())
+        self.progress = Progress()
+        folder = self.folder or Path(self.config.runs)
+        config["callbacks"] = self._callbacks(config, folder)
+        if config["logger"] in (None, True):
+            config["logger"] = self._loggers(folder)
+        # Lightning's own bar; ours is among the callbacks.
+        config["enable_progress_bar"] = False
+        config["profiler"] = config["profiler"] or lean.NoProfiler()
+        try:
+            trainer = self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, [])
+        except (MisconfigurationException, ValueError, ImportError) as error:
+            self.discard()
+            raise UserError(str(error)) from error
+        return lean.make_lean(trainer)
+
+    def discard(self) -> None:
+        """Remove a run folder that was made for a run that was refused: nothing but its config and log is in it."""
+        self.record.close()
+        if self.folder and {path.name for path in self.folder.iterdir()} <= {
+            run_folder.CONFIG,
+            "log.txt",
+            "metrics.csv",
+        }:
+            shutil.rmtree(self.folder)
+
+    def how_to_resume(self) -> str | None:
+        """The command that goes on with the run; None if it has left nothing to go on from."""
+        left = self.folder is not None and (self.folder / run_folder.CHECKPOINTS / run_folder.LAST).is_file()
+        return self._resuming(self.folder) if left else None
+
+    def _resuming(self, folder: Path) -> str:
+        return f"lit-gen fit --resume {run_folder.shown(folder)}"
+
+    @property
+    def title(self) -> str:
+        """What the run is called in its table."""
+        return self.config.name
+
+    def config_text(self) -> str:
+        """The resolved config as YAML.
+
+        What a resumed or repeated run needs is the config itself, not where it was stored.
+        """
+        kept = self.config.clone()
+        for key in ("config", "ckpt_path", "resume", "stages"):
+            kept.pop(key, None)
+        return self.parser.dump(kept, skip_none=False, skip_link_targets=False)
+
+    def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
+        given = config["callbacks"] or []
+        callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard()]
+        if config["enable_progress_bar"] is not False:
+            callbacks.append(self.progress)
+        if self.verb == "predict":
+            callbacks.append(PredictionWriter())
+        if self.verb != "fit" or config["enable_checkpointing"] is False or config["fast_dev_run"]:
+            return callbacks
+        there = folder / run_folder.CHECKPOINTS
+        callbacks.append(
+            StopOnInterrupt(there / run_folder.LAST, f"Go on with: {self._resuming(folder)}"),
+        )
+        callbacks.append(run_record.LastCheckpoint(there, self.config.checkpoint_every_n_steps))
+        if self.config.monitor:
+            callbacks.append(run_record.BestCheckpoint(there, self.config.monitor))
+        return callbacks
+
+    def _loggers(self, folder: Path) -> list:
+        if _get_rank() not in (None, 0):
+            return []
+        loggers = [MetricsCSV(folder)]
+        if self.config.wandb and self.verb == "fit":
+            loggers.append(self._wandb(folder))
+        return loggers
+
+    def _wandb(self, folder: Path) -> WandbRun:
+        return WandbRun(folder, project="lit-gen", name=f"{self.config.name}/{folder.name}")
+
+
+def name_of(arguments: Sequence[str]) -> str | None:
+    """The name of the first config file among the words of a command line."""
+    words = [part for word in arguments for part in word.split("=", 1)]
+    files = [after for word, after in pairwise(words) if word in ("--config", "-c")]
+    return Path(files[0]).stem if files else None

@@ -1,0 +1,89 @@
+"""Doing what a verb says with a model, its data and a trainer that have been built: figures, summary, table."""
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lit_gen.cli import checkpoints, run_folder, run_record
+from lit_gen.cli.lit_gen_cli import LitGenCLI
+from lit_gen.errors import Interrupted, UserError
+
+
+def check_checkpoint(cli: LitGenCLI) -> None:
+    """Refuse a checkpoint of another model before anything is done with it."""
+    if cli.checkpoint is not None:
+        checkpoints.check_fits(checkpoints.load(cli.checkpoint), cli.model, cli.checkpoint)
+
+
+def fit(cli: LitGenCLI) -> None:
+    """Train, test the best weights, and write down the figures."""
+    trainer, seconds = cli.trainer, time.perf_counter()
+    path = str(cli.checkpoint) if cli.checkpoint else None
+    trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
+    timing = {
+        "seconds_fit": time.perf_counter() - seconds,
+        "seconds_training": cli.progress.train_seconds,
+        "images_per_second": cli.progress.examples_per_second,
+    }
+    steps, epochs = trainer.global_step, trainer.current_epoch
+    if cli.config.monitor and not trainer.fast_dev_run and cli.config.monitor not in trainer.callback_metrics:
+        logged = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
+        message = f"monitor: '{cli.config.monitor}' was never logged, so there is no best.ckpt; there are {logged}"
+        warnings.warn(message, stacklevel=2)
+    figures = _test_best(cli)
+    _finish(cli, figures, {"steps": steps, "epochs": epochs, **timing})
+
+
+def evaluate(cli: LitGenCLI) -> None:
+    """Validate, test or predict with a checkpoint."""
+    seconds = time.perf_counter()
+    entry = getattr(cli.trainer, cli.verb)
+    quiet = {} if cli.verb == "predict" else {"verbose": False}
+    if cli.verb == "predict":
+        quiet["return_predictions"] = False
+    entry(cli.model, datamodule=cli.datamodule, ckpt_path=str(cli.checkpoint), weights_only=True, **quiet)
+    _finish(cli, _figures(cli.trainer.callback_metrics), {"seconds": time.perf_counter() - seconds})
+
+
+@contextmanager
+def mistakes_told(cli: LitGenCLI) -> Iterator[None]:
+    """Within the block a person's mistakes become a :class:`UserError` and a Ctrl-C an :class:`Interrupted`."""
+    try:
+        yield
+    except UserError:
+        cli.discard()
+        raise
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except SystemExit as stop:
+        # How Lightning ends after a Ctrl-C that it handled itself: in an evaluation, or the second one.
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        command = cli.how_to_resume()
+        raise Interrupted(f"interrupted; {f'go on with: {command}' if command else 'nothing was saved'}") from stop
+    finally:
+        cli.record.close()
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _test_best(cli: LitGenCLI) -> dict[str, float]:
+    there = Path(cli.trainer.default_root_dir) / run_folder.CHECKPOINTS
+    # A fast_dev_run and a run without checkpointing have none: then the weights at hand are tested.
+    chosen = next((there / name for name in (run_folder.BEST, run_folder.LAST) if (there / name).is_file()), None)
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
+    return _figures(cli.trainer.callback_metrics)
+
+
+def _finish(cli: LitGenCLI, figures: dict[str, float], timing: dict[str, float]) -> None:
+    if cli.trainer.is_global_zero:
+        folder = Path(cli.trainer.default_root_dir)
+        run_record.write_summary(folder, figures, cli.trainer, timing, cli.remarks)
+        run_record.print_table(folder, cli.title, figures, cli.trainer, timing)
