@@ -20,7 +20,8 @@ def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 class MLP(nn.Module):
     """Fully connected layers: (B, *in_shape) -> (B, *out_shape).
 
-    Weights start at PyTorch's default for linear layers, uniform within 1 / sqrt(fan in).
+    Weights start at PyTorch's default for linear layers, uniform within 1 / sqrt(fan in), under which signals fade from
+    layer to layer: a deep network wants a ``weight_init``.
 
     Args:
         in_shape: shape of one input; a number stands for the length of a vector.
@@ -30,6 +31,8 @@ class MLP(nn.Module):
         params_per_output: with P > 1 the output is (B, P, *out_shape): a head that needs P numbers for each element.
         output_activation: makes the activation of the last layer, as ``torch.nn.Sigmoid`` for a code in (0, 1); None
             for none.
+        weight_init: sets each weight matrix in place, as ``torch.nn.init.kaiming_normal_``; biases then start at 0.
+            None for the default.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class MLP(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
         params_per_output: int = 1,
         output_activation: Callable[[], nn.Module] | None = None,
+        weight_init: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = as_shape(in_shape)
@@ -52,6 +56,11 @@ class MLP(nn.Module):
         layers.append(nn.Linear(widths[-1], params_per_output * prod(self.out_shape)))
         if output_activation is not None:
             layers.append(output_activation())
+        if weight_init is not None:
+            for layer in layers:
+                if isinstance(layer, nn.Linear):
+                    weight_init(layer.weight)
+                    nn.init.zeros_(layer.bias)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

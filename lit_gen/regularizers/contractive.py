@@ -28,10 +28,10 @@ class Contractive(nn.Module):
     Rifai, Vincent, Muller, Glorot & Bengio, Contractive Auto-Encoders (2011), Eqs. 4 and 7,
     https://icml.cc/2011/papers/455_icmlpaper.pdf
 
-    Exact for any encoder: all rows of the Jacobian (or all columns, where the input is the smaller side) are computed in
-    one batched product with it, which takes that many times the memory and arithmetic of one pass through the
-    encoder. With ``num_projections`` it is estimated instead, by the mean of |v' dh/dx|^2 over as many random sign
-    vectors v: unbiased, since E[v v'] = I, at the price of one pass each (Hutchinson 1990,
+    Exact for any encoder: all rows of the Jacobian (or all columns, where the input is the smaller side) are computed
+    in one batched product, which takes that many times the memory and arithmetic of one pass through the encoder.
+    With ``num_projections`` it is estimated instead, by the mean of |v' dh/dx|^2 over as many random sign vectors v:
+    unbiased, since E[v v'] = I, at the price of one pass each (Hutchinson 1990,
     https://doi.org/10.1080/03610919008812866).
 
     The encoder is differentiated as it will be used, in evaluation mode: dropout is off, and batch norms use their

@@ -46,3 +46,10 @@ def test_params_come_before_the_event_in_the_output():
 def test_refuses_an_empty_dimension():
     with pytest.raises(UserError, match="at least 1"):
         MLP((1, 0, 4), 3, [6])
+
+
+def test_an_output_activation_ends_it_and_an_initialisation_reaches_every_matrix():
+    network = MLP(3, 2, [5], nn.Tanh, output_activation=nn.Sigmoid, weight_init=nn.init.ones_)
+    assert [type(layer) for layer in network.layers] == [nn.Linear, nn.Tanh, nn.Linear, nn.Sigmoid]
+    h = torch.full((1, 5), 0.6).tanh()
+    torch.testing.assert_close(network(torch.full((1, 3), 0.2)), h.sum().sigmoid().expand(1, 2))

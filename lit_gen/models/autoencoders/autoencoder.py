@@ -1,5 +1,6 @@
 """Deterministic autoencoders: deep, denoising, contractive, sparse, and on the codes of others."""
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -180,6 +181,8 @@ class Autoencoder(GenerativeModel):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def setup(self, stage: str) -> None:
+        if self.below is not None:  # which Lightning warns of
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
         shape = data_shape(self)
         if shape is not None:
             with undisturbed(self, self.device):
@@ -189,8 +192,8 @@ class Autoencoder(GenerativeModel):
         """Two examples of the data, or zeros where the data module has none to show."""
         loader = getattr(self.trainer.datamodule, "reference_loader", None)
         if loader is None:
-            return torch.zeros(2, *shape, device=self.device)
-        return next(iter(loader("train"))).x[:2].to(self.device)
+            return torch.zeros(2, *shape, device=self.device, dtype=self.dtype)
+        return next(iter(loader("train"))).x[:2].to(self.device, self.dtype)
 
     def _try_parts(self, x: Tensor) -> None:
         target, source = x, "the data's examples"
