@@ -103,6 +103,32 @@ class SmallData(LightningDataModule):
         return self._batches()
 
 
+class LabelledData(SmallData):
+    """Examples that are brighter the higher their class, with 60 others to train on."""
+
+    def __init__(self, event_shape: tuple[int, ...] = (1, 4, 4)) -> None:
+        super().__init__(event_shape)
+        self.train = SmallData(event_shape, num=60)
+        self.train.x = torch.rand(60, *event_shape, generator=torch.Generator().manual_seed(1))
+        for part in (self, self.train):
+            part.x += part.label.view(-1, *[1] * len(event_shape)) / 10
+            part.x /= part.x.max()
+
+    def num_examples(self, split: str) -> int:
+        return len(self._split(split).x)
+
+    def reference_loader(self, split: str) -> Batches:
+        return self._split(split)._batches()
+
+    def _split(self, split: str) -> SmallData:
+        return self.train if split == "train" else self
+
+
+@pytest.fixture
+def labelled_data() -> type[LabelledData]:
+    return LabelledData
+
+
 @pytest.fixture
 def linear_model() -> type[LinearModel]:
     return LinearModel
