@@ -148,7 +148,7 @@ def test_what_is_refused(make_trainer, labelled_data, linear_model):
 
 @pytest.mark.parametrize("count", ["0", "100000"])
 def test_counts_out_of_range_on_the_command_line(capsys, tmp_path, count):
-    callback = "[{class_path: lit_gen.callbacks.Retrieval, init_args: {num_neighbours: %s}}]" % count
+    callback = json.dumps([{"class_path": "lit_gen.callbacks.Retrieval", "init_args": {"num_neighbours": int(count)}}])
     arguments = ["fit", "--config", "conf/vaes/vae_digits.yaml", f"--trainer.callbacks={callback}"]
     assert main([*arguments, f"--runs={tmp_path}", "--trainer.max_steps=1"]) == 2
     told = capsys.readouterr().err.strip()

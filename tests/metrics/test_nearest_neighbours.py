@@ -95,5 +95,5 @@ def test_what_is_refused():
             nearest_neighbours(x, x, k)
     with pytest.raises(UserError, match="'manhattan'"):
         nearest_neighbours(x, x, 1, "manhattan")
-    with pytest.raises(UserError, match="queries .* aren't all finite"):
+    with pytest.raises(UserError, match=r"queries .* aren't all finite"):
         nearest_neighbours(x * float("nan"), x, 1)
