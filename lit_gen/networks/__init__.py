@@ -4,5 +4,7 @@ from lit_gen.networks.chain import Chain
 from lit_gen.networks.codec import Codec
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.document_encoder import DocumentEncoder
 from lit_gen.networks.mlp import MLP
+from lit_gen.networks.mlp_codec import MLPCodec
 from lit_gen.networks.tied import TransposedMLP
