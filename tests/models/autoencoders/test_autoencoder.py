@@ -142,7 +142,7 @@ def test_on_a_codec_below_it_trains_on_codes_and_is_scored_on_data():
 
 
 def test_a_stage_lowers_the_composed_nets_error(tiny):
-    """Faint patterns of three directions: below, six sigmoid units trained to tell them; above, three of their codes."""
+    """Faint patterns of three directions: below, six sigmoid units trained to tell them; above, three for those."""
     torch.manual_seed(0)
     x = (torch.randn(300, 3) @ torch.randn(3, 16)).sigmoid().view(-1, *SHAPE)
     data = tiny.TensorData(x, 300)

@@ -22,11 +22,11 @@ from lit_gen.regularizers.sparsity import KLSparsity
 DIGITS = torch.tensor(load_digits().data / 16)  # (1797, 64), in [0, 1]
 
 
-@pytest.mark.parametrize("num_components", [3, 10])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_a_linear_autoencoder_finds_pcas_error_and_subspace(tiny, num_components, tied):
+def test_a_linear_autoencoder_finds_pcas_error_and_subspace(tiny, tied):
     """Baldi & Hornik 1989, https://doi.org/10.1016/0893-6080(89)90014-2: squared error has no other minima. The error
     within 1 % of scikit-learn's, the largest principal angle between decoder and components below 2 degrees."""
+    num_components = 8
     torch.manual_seed(0)
     decoder = TransposedMLP() if tied else MLP(num_components, 64, [])
     optimizer = partial(LBFGS, max_iter=100, history_size=20, line_search_fn="strong_wolfe")
