@@ -11,14 +11,21 @@ from torch.distributions import Distribution
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
+from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.networks.codec import Codec
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.layers.corruption import MaskingNoise
 from lit_gen.networks.mlp import MLP
+from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.objectives.reconstruction import CrossEntropy, SquaredError
 from lit_gen.protocols import Batch, Codes, ImportanceWeights, PriorQuantiles, Samples
+from lit_gen.regularizers.contractive import Contractive
+from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity
 
 IMAGE = (1, 8, 8)
 
@@ -49,6 +56,28 @@ def dcgan(**kwargs):
     return GAN(generator, discriminator, StandardNormal(3), NonSaturating(), **kwargs)
 
 
+def autoencoder(**kwargs):
+    parts = {"encoder": MLP(IMAGE, 3, [8]), "decoder": MLP(3, IMAGE, [8]), "objective": CrossEntropy()}
+    return Autoencoder(**(parts | kwargs))
+
+
+def tied_autoencoder():
+    encoder = MLP(IMAGE, 3, [8], torch.nn.Tanh, output_activation=torch.nn.Sigmoid)
+    penalties = [Contractive(0.1), KLSparsity(0.1, 1.0), L1Sparsity(0.1)]
+    return autoencoder(encoder=encoder, decoder=TransposedMLP(), corruption=MaskingNoise(0.3), regularizers=penalties)
+
+
+def conv_autoencoder():
+    encoder = ConvEncoder(IMAGE, 3, params_per_output=1, base_channels=4)
+    decoder = ConvDecoder(3, IMAGE, base_channels=4)
+    return autoencoder(encoder=encoder, decoder=decoder, regularizers=[Contractive(0.1, num_projections=2)])
+
+
+def autoencoder_on_codes():
+    below = Codec(MLP(IMAGE, 6, []), MLP(6, IMAGE, [], output_activation=torch.nn.Sigmoid))
+    return autoencoder(encoder=MLP(6, 3, []), decoder=MLP(3, 6, []), objective=SquaredError(), below=below)
+
+
 MODELS = {
     "vae_bernoulli": mlp_vae,
     "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
@@ -59,7 +88,12 @@ MODELS = {
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,
     "dcgan_averaged": partial(dcgan, ema_decay=0.9, gradient_clip_norm=1.0, num_micro_batches=2),
+    "autoencoder": autoencoder,
+    "autoencoder_tied_denoising_contractive_sparse": tied_autoencoder,
+    "autoencoder_convolutional": conv_autoencoder,
+    "autoencoder_on_codes": autoencoder_on_codes,
 }
+WITHOUT_SAMPLES = [name for name in MODELS if name.startswith("autoencoder")]
 
 
 class Loader:
@@ -117,9 +151,13 @@ def fitted(model, folder):
 
 
 def drawn(model, num=5):
+    """Samples, or where the model has none, reconstructions."""
     torch.manual_seed(7)
+    model.eval()
     with torch.no_grad():
-        return model.eval().sample(num)
+        if isinstance(model, Samples):
+            return model.sample(num)
+        return model.decode(model.encode(Loader(event_shape(model)).x[:num]))
 
 
 def test_trains_with_finite_gradients_and_logs_finite_terms_by_their_split(make, tmp_path):
@@ -140,6 +178,7 @@ def test_a_checkpoint_without_code_restores_the_model_to_the_bit(make, tmp_path)
     assert torch.equal(drawn(model), drawn(other))
 
 
+@pytest.mark.parametrize("make", [name for name in MODELS if name not in WITHOUT_SAMPLES], indirect=True)
 def test_samples_have_the_events_shape_the_pixels_range_and_follow_the_seed(make):
     model = make()
     assert isinstance(model, Samples)
@@ -187,3 +226,18 @@ def test_latent_variable_models_keep_their_protocols(name):
     assert pixels.max() <= 1
     assert isinstance(model.prior(), Distribution)
     assert model.prior().event_shape == (model.prior.dim,)
+
+
+@pytest.mark.parametrize("make", WITHOUT_SAMPLES, indirect=True)
+def test_autoencoders_have_codes_and_pictures_and_report_their_squared_error(make):
+    model = make().eval()
+    assert isinstance(model, Codes)
+    assert not isinstance(model, Samples)
+    x = Loader(IMAGE).x
+    codes = model.encode(x)
+    assert codes.shape == (12, 3)
+    pixels = model.decode(codes)
+    assert pixels.shape == x.shape
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
+    assert {"loss", "reconstruction", "squared_error"} <= set(model.validation_step(Batch(x, None, None), 0))
