@@ -8,13 +8,13 @@ nothing. ``python -m benchmarks fit_overhead`` shows what is left.
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import lightning
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
@@ -26,19 +26,10 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lit_gen.cli.step_hooks import StepHooks, empty_hooks, hidden, overrides
 from lit_gen.data.base import InMemoryData
 from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.protocols import Batch
-
-STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
-"""Hooks of callbacks and models that Lightning calls in every step."""
 
 STEPPING = ("optimizer_step", "optimizer_zero_grad", "backward")
 """What a model overrides to step in its own way."""
@@ -83,28 +74,6 @@ class StepResult(NamedTuple):
                 return cls(loss, {name: value.detach() for name, value in output.items()})
         result = ClosureResult.from_training_step_output(output)
         return cls(result.closure_loss, {} if result.loss is None else result.asdict())
-
-
-class StepHooks:
-    """The hooks that somebody has, looked up once: of the callbacks, then of the model."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.model = trainer.lightning_module
-        self._hooks = {name: callable_hooks(trainer, name) for name in STEP_HOOKS}
-
-    def call(self, name: str, *args):
-        """Call the callbacks' hooks, then the model's, whose result is returned."""
-        for_callbacks, of_model = self._hooks[name]
-        if not for_callbacks and of_model is None:
-            return None
-        model = self.model
-        previous, model._current_fx_name = model._current_fx_name, name
-        for hook in for_callbacks:
-            hook(self.trainer, model, *args)
-        response = None if of_model is None else of_model(*args)
-        model._current_fx_name = previous
-        return response
 
 
 class LeanPrecision(Precision):
@@ -266,50 +235,13 @@ def is_plain(trainer: Trainer) -> bool:
     )
 
 
-def overrides(instance: object, base: type, name: str) -> bool:
-    """Whether the method is another than ``base``'s, by its class or on the instance itself."""
-    return name in vars(instance) or getattr(type(instance), name, None) is not getattr(base, name)
-
-
 def lies_on(batch, device: torch.device) -> bool:
     """Whether it is a ``Batch`` all of whose tensors are there."""
     return isinstance(batch, Batch) and all(part is None or part.device == device for part in batch)
 
 
-def callable_hooks(trainer: Trainer, name: str) -> tuple[list[Callable], Callable | None]:
-    """The callbacks' hooks of that name and the model's, without those that are hidden."""
-    hooks = [getattr(callback, name) for callback in trainer.callbacks]
-    of_model = getattr(trainer.lightning_module, name)
-    return [hook for hook in hooks if callable(hook)], of_model if callable(of_model) else None
-
-
-def empty_hooks(trainer: Trainer) -> list[tuple[object, str]]:
-    """The step hooks of callbacks and model that are the base class's empty ones, each with whose it is."""
-    of_callbacks = [(callback, Callback) for callback in trainer.callbacks]
-    return [
-        (instance, name)
-        for instance, base in (*of_callbacks, (trainer.lightning_module, LightningModule))
-        for name in STEP_HOOKS
-        if not overrides(instance, base, name)
-    ]
-
-
-@contextmanager
-def hidden(hooks: list[tuple[object, str]]) -> Iterator[None]:
-    """Within the block those hooks are None on their instances, and Lightning passes over what isn't callable."""
-    for instance, name in hooks:
-        vars(instance)[name] = None
-    try:
-        yield
-    finally:
-        for instance, name in hooks:
-            if vars(instance).get(name) is None:  # else somebody has put a hook there meanwhile
-                vars(instance).pop(name, None)
-
-
 def make_lean(trainer: Trainer) -> Trainer:
-    """Put ``LeanEpochLoop`` and ``LeanPrecision`` in place of the stock ones; a trainer of another Lightning than 2.6 is
-    left as it is."""
+    """Put ``LeanEpochLoop`` and ``LeanPrecision`` in place of the stock ones, unless this isn't Lightning 2.6."""
     stock = trainer.fit_loop.epoch_loop
     if lightning.__version__.startswith("2.6.") and type(stock) is _TrainingEpochLoop:
         trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, stock.min_steps, stock.max_steps)
