@@ -1,19 +1,20 @@
 """Taking out of Lightning's step what does nothing: for a small model it costs more than the arithmetic.
 
-``make_lean`` replaces the trainer's epoch loop by one that does the same with fewer look-ups. While an epoch runs it
-hides the step hooks that are the base class's empty ones; hooks that anybody overrides are called, in Lightning's
-order. ``NoProfiler`` spares entering a profiler that profiles nothing. ``python -m benchmarks fit_overhead`` shows what
-is left.
+``make_lean`` replaces the trainer's epoch loop, and its precision plugin where that is single precision, by ones that
+do the same with fewer look-ups. While an epoch runs the step hooks that are the base class's empty ones are hidden;
+hooks that anybody overrides are called, in Lightning's order. ``NoProfiler`` spares entering a profiler that profiles
+nothing. ``python -m benchmarks fit_overhead`` shows what is left.
 """
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import NamedTuple
 
 import lightning
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
@@ -23,19 +24,12 @@ from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
+from torch.optim import Optimizer
 
+from lit_gen.cli.step_hooks import StepHooks, empty_hooks, hidden, overrides
 from lit_gen.data.base import InMemoryData
+from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.protocols import Batch
-
-STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
-"""Hooks of callbacks and models that Lightning calls in every step."""
 
 STEPPING = ("optimizer_step", "optimizer_zero_grad", "backward")
 """What a model overrides to step in its own way."""
@@ -60,6 +54,62 @@ class NoProfiler(Profiler):
         return self._nothing
 
 
+class StepResult(NamedTuple):
+    """What a training step gave.
+
+    Attributes:
+        loss: to be differentiated; None passes the step over.
+        outputs: all it gave, detached: what hooks see.
+    """
+
+    loss: Tensor | None
+    outputs: dict
+
+    @classmethod
+    def of(cls, output) -> "StepResult":
+        """Take what ``training_step`` returned; what isn't a mapping of tensors goes Lightning's own, longer way."""
+        if isinstance(output, Mapping) and all(isinstance(value, Tensor) for value in output.values()):
+            loss = output.get("loss")
+            if loss is not None:
+                return cls(loss, {name: value.detach() for name, value in output.items()})
+        result = ClosureResult.from_training_step_output(output)
+        return cls(result.closure_loss, {} if result.loss is None else result.asdict())
+
+
+class LeanPrecision(Precision):
+    """Lightning's single precision. While ``hooks`` is set, hooks are called from there rather than looked up."""
+
+    hooks: StepHooks | None = None
+    _nothing = nullcontext()
+
+    def train_step_context(self):
+        """A context that does nothing."""
+        return self._nothing
+
+    def pre_backward(self, tensor: Tensor, module: LightningModule) -> Tensor:
+        """``on_before_backward``."""
+        if self.hooks is None:
+            return super().pre_backward(tensor, module)
+        self.hooks.call("on_before_backward", tensor)
+        return tensor
+
+    def post_backward(self, tensor: Tensor, module: LightningModule) -> Tensor:
+        """``on_after_backward``."""
+        if self.hooks is None:
+            return super().post_backward(tensor, module)
+        self.hooks.call("on_after_backward")
+        return tensor.detach()
+
+    def _after_closure(self, model: LightningModule, optimizer: Optimizer) -> None:
+        if self.hooks is None:
+            super()._after_closure(model, optimizer)
+            return
+        self.hooks.call("on_before_optimizer_step", optimizer)
+        clip = self.hooks.trainer.gradient_clip_val
+        if clip is not None or overrides(model, LightningModule, "configure_gradient_clipping"):
+            self._clip_gradients(model, optimizer, clip, self.hooks.trainer.gradient_clip_algorithm)
+
+
 class LeanEpochLoop(_TrainingEpochLoop):
     """Lightning's training epoch, whose step looks nothing up that is the same in every step of an epoch.
 
@@ -69,14 +119,22 @@ class LeanEpochLoop(_TrainingEpochLoop):
     """
 
     def run(self, data_fetcher) -> None:
+        precision = self.trainer.precision_plugin
         with hidden(empty_hooks(self.trainer)):
-            super().run(data_fetcher)
+            try:
+                super().run(data_fetcher)
+            finally:
+                if isinstance(precision, LeanPrecision):
+                    precision.hooks = None
 
     def on_run_start(self, data_fetcher) -> None:
         super().on_run_start(data_fetcher)
-        self._plain = is_plain(self.trainer) and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
-        names = ("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad")
-        self._hooks = {name: callable_hooks(self.trainer, name) for name in names}
+        trainer = self.trainer
+        self._plain = is_plain(trainer) and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
+        self._hooks = StepHooks(trainer)
+        self._ours_by_hand = isinstance(trainer.lightning_module, ManualOptimizationModel)
+        if isinstance(trainer.precision_plugin, LeanPrecision) and self._plain:
+            trainer.precision_plugin.hooks = self._hooks
 
     def advance(self, data_fetcher) -> None:
         trainer, progress = self.trainer, self.batch_progress
@@ -96,7 +154,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if not connector._first_loop_iter:
             connector._current_fx = None  # set by whatever is logged from here on: see _end_batch
         outputs = None
-        ends_epoch = batch is not None and self._call("on_train_batch_start", batch, batch_idx) == -1
+        ends_epoch = batch is not None and self._hooks.call("on_train_batch_start", batch, batch_idx) == -1
         if ends_epoch:
             progress.increment_by(0, is_last_batch=True)
         elif batch is not None:  # Lightning takes None for a batch to pass over
@@ -106,7 +164,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._step_schedules()
         if ends_epoch:
             raise StopIteration
-        self._call("on_train_batch_end", outputs, batch, batch_idx)
+        self._hooks.call("on_train_batch_end", outputs, batch, batch_idx)
         self._end_batch()
         progress.increment_completed()
         connector.update_train_step_metrics()
@@ -125,44 +183,39 @@ class LeanEpochLoop(_TrainingEpochLoop):
         else:
             self._results.batch = self._results.batch_size = None
 
-    def _call(self, name: str, *args):
-        """Call the callbacks' hooks, then the model's, whose result is returned."""
-        model = self.trainer.lightning_module
-        for_callbacks, of_model = self._hooks[name]
-        previous, model._current_fx_name = model._current_fx_name, name
-        for hook in for_callbacks:
-            hook(self.trainer, model, *args)
-        response = None if of_model is None else of_model(*args)
-        model._current_fx_name = previous
-        return response
-
     def _optimize(self, batch, batch_idx: int) -> dict:
         model = self.trainer.lightning_module
         if not model.automatic_optimization:
-            return self.manual_optimization.run(OrderedDict(batch=batch, batch_idx=batch_idx))
+            if not self._ours_by_hand:
+                return self.manual_optimization.run(OrderedDict(batch=batch, batch_idx=batch_idx))
+            # Ours step the optimizers themselves, so Lightning's wrappers of them have nothing to count.
+            previous, model._current_fx_name = model._current_fx_name, "training_step"
+            outputs = self.trainer.strategy.training_step(batch, batch_idx)
+            model._current_fx_name = previous
+            return outputs
         strategy, progress = self.trainer.strategy, self.automatic_optimization.optim_progress.optimizer
         optimizer = self.trainer.optimizers[0]
-        result = ClosureResult(None)
+        result = StepResult(None, {})
 
         @torch.enable_grad()
         def closure() -> Tensor | None:
             nonlocal result
             previous, model._current_fx_name = model._current_fx_name, "training_step"
-            result = ClosureResult.from_training_step_output(strategy.training_step(batch, batch_idx))
+            result = StepResult.of(strategy.training_step(batch, batch_idx))
             model._current_fx_name = previous
             progress.zero_grad.increment_ready()
-            self._call("on_before_zero_grad", optimizer)
+            self._hooks.call("on_before_zero_grad", optimizer)
             progress.zero_grad.increment_started()
             optimizer.zero_grad()
             progress.zero_grad.increment_completed()
-            if result.closure_loss is not None:
-                strategy.backward(result.closure_loss, optimizer)
-            return result.loss
+            if result.loss is not None:
+                strategy.backward(result.loss, optimizer)
+            return result.outputs.get("loss")
 
         progress.step.increment_ready()
         strategy.optimizer_step(optimizer, closure, model)
         progress.step.increment_completed()
-        return {} if result.loss is None else result.asdict()
+        return result.outputs
 
 
 def is_plain(trainer: Trainer) -> bool:
@@ -173,7 +226,7 @@ def is_plain(trainer: Trainer) -> bool:
     base_of_data = InMemoryData if isinstance(data, InMemoryData) else LightningDataModule
     return (
         type(trainer.strategy) is SingleDeviceStrategy
-        and type(trainer.precision_plugin) in (Precision, MixedPrecision)
+        and type(trainer.precision_plugin) in (Precision, LeanPrecision, MixedPrecision)
         and type(trainer.profiler) in (NoProfiler, PassThroughProfiler)
         and not any(overrides(model, LightningModule, name) for name in (*STEPPING, *MOVING))
         and (data is None or not any(overrides(data, base_of_data, name) for name in MOVING))
@@ -182,52 +235,18 @@ def is_plain(trainer: Trainer) -> bool:
     )
 
 
-def overrides(instance: object, base: type, name: str) -> bool:
-    """Whether the method is another than ``base``'s, by its class or on the instance itself."""
-    return name in vars(instance) or getattr(type(instance), name, None) is not getattr(base, name)
-
-
 def lies_on(batch, device: torch.device) -> bool:
     """Whether it is a ``Batch`` all of whose tensors are there."""
     return isinstance(batch, Batch) and all(part is None or part.device == device for part in batch)
 
 
-def callable_hooks(trainer: Trainer, name: str) -> tuple[list[Callable], Callable | None]:
-    """The callbacks' hooks of that name and the model's, without those that are hidden."""
-    hooks = [getattr(callback, name) for callback in trainer.callbacks]
-    of_model = getattr(trainer.lightning_module, name)
-    return [hook for hook in hooks if callable(hook)], of_model if callable(of_model) else None
-
-
-def empty_hooks(trainer: Trainer) -> list[tuple[object, str]]:
-    """The step hooks of callbacks and model that are the base class's empty ones, each with whose it is."""
-    of_callbacks = [(callback, Callback) for callback in trainer.callbacks]
-    return [
-        (instance, name)
-        for instance, base in (*of_callbacks, (trainer.lightning_module, LightningModule))
-        for name in STEP_HOOKS
-        if not overrides(instance, base, name)
-    ]
-
-
-@contextmanager
-def hidden(hooks: list[tuple[object, str]]) -> Iterator[None]:
-    """Within the block those hooks are None on their instances, and Lightning passes over what isn't callable."""
-    for instance, name in hooks:
-        vars(instance)[name] = None
-    try:
-        yield
-    finally:
-        for instance, name in hooks:
-            if vars(instance).get(name) is None:  # else somebody has put a hook there meanwhile
-                vars(instance).pop(name, None)
-
-
 def make_lean(trainer: Trainer) -> Trainer:
-    """Put ``LeanEpochLoop`` in place of the stock one; a trainer of another Lightning than 2.6 is left as it is."""
+    """Put ``LeanEpochLoop`` and ``LeanPrecision`` in place of the stock ones, unless this isn't Lightning 2.6."""
     stock = trainer.fit_loop.epoch_loop
     if lightning.__version__.startswith("2.6.") and type(stock) is _TrainingEpochLoop:
         trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, stock.min_steps, stock.max_steps)
+        if type(trainer.precision_plugin) is Precision:
+            trainer.strategy.precision_plugin = LeanPrecision()
     return trainer
 
 

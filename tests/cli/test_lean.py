@@ -8,11 +8,13 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import StepLR
 
-from lit_gen.cli.lean import STEP_HOOKS, LeanEpochLoop, NoProfiler, make_lean
+from lit_gen.cli.lean import LeanEpochLoop, LeanPrecision, NoProfiler, make_lean
+from lit_gen.cli.step_hooks import STEP_HOOKS
 from lit_gen.data.digits import Digits
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import NormalHead
@@ -188,7 +190,13 @@ def no_stock_steps(monkeypatch):
         assert not isinstance(self, LeanEpochLoop), "left to the stock loop"
         return stock(self, data_fetcher)
 
+    def pre_backward(self, tensor, module):
+        assert not isinstance(self, LeanPrecision), "hooks looked up"
+        return stock_pre_backward(self, tensor, module)
+
+    stock_pre_backward = Precision.pre_backward
     monkeypatch.setattr(_TrainingEpochLoop, "advance", advance)
+    monkeypatch.setattr(Precision, "pre_backward", pre_backward)
 
 
 @pytest.mark.parametrize("make", [make_vae, make_gan])

@@ -6,11 +6,11 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
 from lit_gen.models.manual import ManualOptimizationModel, frozen
+from lit_gen.models.moving_average import ExponentialMovingAverage
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator
 
@@ -68,7 +68,7 @@ class GAN(ManualOptimizationModel):
         self.discriminator = discriminator
         self.prior = prior
         self.objective = objective
-        self.generator_average = None if ema_decay is None else moving_average(generator, ema_decay)
+        self.generator_average = None if ema_decay is None else ExponentialMovingAverage(generator, ema_decay)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_scheduler = generator_scheduler
@@ -181,9 +181,3 @@ class GAN(ManualOptimizationModel):
                 f"the discriminator must give one score for each example, (B,), but gave {tuple(scores.shape)} for "
                 f"B = 2"
             )
-
-
-def moving_average(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``network`` that follows it by an exponential moving average of parameters and buffers."""
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-    return average.requires_grad_(False)

@@ -8,7 +8,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 
 from lit_gen.errors import UserError
-from lit_gen.models.gans.gan import moving_average
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.layers.norm import BatchNorm1d
 from lit_gen.networks.mlp import MLP
@@ -195,13 +194,6 @@ def test_the_average_is_not_trained_and_survives_a_checkpoint(tiny, tmp_path):
     a = gan.eval().sample(4)
     torch.manual_seed(0)
     assert torch.equal(a, other.eval().sample(4))
-
-
-def test_the_average_is_a_copy_from_the_start():
-    network = nn.Linear(2, 2)
-    average = moving_average(network, 0.9)
-    network.weight.data.add_(1.0)
-    assert not torch.equal(average.module.weight, network.weight)
 
 
 class TanhGenerator(nn.Module):
