@@ -20,14 +20,19 @@ from torch.optim import SGD
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
+from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.layers.norm import BatchNorm1d
 from lit_gen.networks.mlp import MLP
+from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.objectives.reconstruction import CrossEntropy
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator
+from lit_gen.regularizers.contractive import Contractive
+from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity
 
 DIM, NUM_EXAMPLES, JOINT_BATCH = 3, 48, 12
 IMAGE = (1, 16, 16)
@@ -156,7 +161,16 @@ def dcgan(prior: nn.Module) -> GAN:
     return GAN(*networks, prior, NonSaturating(), ema_decay=0.8, discriminator_steps=2, **sgd)
 
 
-def build(case: str, table: NoiseTable) -> VAE | GAN:
+def autoencoder() -> Autoencoder:
+    """Tied weights under three penalties, one of them of the joint batch."""
+    encoder = MLP(IMAGE, DIM, [8], nn.Tanh, output_activation=nn.Sigmoid)
+    penalties = [Contractive(1.0), KLSparsity(0.1, 10.0), L1Sparsity(0.1)]
+    return Autoencoder(
+        encoder, TransposedMLP(), CrossEntropy(), regularizers=penalties, optimizer=partial(SGD, lr=0.01)
+    )
+
+
+def build(case: str, table: NoiseTable) -> Autoencoder | VAE | GAN:
     torch.manual_seed(0)
     prior = Replay(StandardNormal(DIM), table)
     return {
@@ -168,11 +182,21 @@ def build(case: str, table: NoiseTable) -> VAE | GAN:
             prior, generator=nn.Sequential(MLP(DIM, 8, []), nn.BatchNorm1d(8), MLP(8, 2, []))
         ),
         "vae_draws": lambda: vae(Draws(NormalHead()), StandardNormal(DIM)),
+        "autoencoder": autoencoder,
         "gan_draws": lambda: gan(Draws(StandardNormal(DIM))),
     }[case]()
 
 
-CASES = ("vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "gan_norm_by_rank", "vae_draws", "gan_draws")
+CASES = (
+    "vae",
+    "gan",
+    "gan_clipped_in_micro_batches",
+    "dcgan",
+    "gan_norm_by_rank",
+    "vae_draws",
+    "gan_draws",
+    "autoencoder",
+)
 
 
 def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
@@ -197,7 +221,7 @@ def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
     loader = Loader(x, rank, num_ranks)
     trainer.fit(model, loader, None if "draws" in case else loader)
     assert trainer.global_step == 6
-    part = model.posterior if "vae" in case else model.prior
+    part = getattr(model, "posterior" if "vae" in case else "prior", None)
     content = {
         "gradients": record.gradients,
         "state": model.state_dict(),
