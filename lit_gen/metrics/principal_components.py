@@ -166,8 +166,10 @@ def principal_components(moments: Moments, num_components: int) -> PrincipalComp
     eigenvalues, vectors = torch.linalg.eigh(moments.covariance)
     components = vectors.T.flip(0)[:num_components]
     largest = components.gather(1, components.abs().argmax(1, keepdim=True))
-    # Rounding leaves eigenvalues of order -eps where the data have no variance.
-    return PrincipalComponents(moments.mean, components * largest.sign(), eigenvalues.flip(0).clamp_min(0))
+    # Where the data have no variance, rounding leaves eigenvalues of order eps, some of them negative.
+    rounding = eigenvalues[-1] * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    eigenvalues = torch.where(eigenvalues > rounding, eigenvalues, 0.0)
+    return PrincipalComponents(moments.mean, components * largest.sign(), eigenvalues.flip(0))
 
 
 def fit_principal_components(batches: Iterable[Batch], num_components: int) -> PrincipalComponents:

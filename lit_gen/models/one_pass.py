@@ -60,6 +60,10 @@ class OnePassModel(GenerativeModel):
             self.conclude()
             self._is_concluded = True
 
+    def on_fit_start(self) -> None:
+        # A checkpoint holds the sums after the batch that it is named after, which Lightning finds worth a warning.
+        warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
+
     def on_validation_start(self) -> None:
         self._conclude_once()
 

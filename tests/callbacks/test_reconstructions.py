@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.decomposition import PCA
 
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.callbacks.reconstructions import Reconstructions
@@ -49,3 +50,46 @@ def test_a_model_without_codes_is_refused_at_once(make_trainer, linear_model, sm
 
     with pytest.raises(UserError, match=r"encode\(x\) and decode\(z\)"):
         make_trainer(Reconstructions()).fit(Plain(), small_data())
+
+
+def test_third_row_is_pca_of_the_training_images_found_once(make_trainer, linear_model, small_data, tmp_path):
+    model, data = linear_model(), small_data(batch_size=5)
+    splits = []
+
+    def reference_loader(split):
+        splits.append(split)
+        return data._batches()
+
+    data.reference_loader = reference_loader
+    make_trainer(Reconstructions(num_examples=4, pca_components=3), max_epochs=2).fit(model, data)
+    assert splits == ["train"]
+    x = data.x.flatten(1).double().numpy()
+    pca = PCA(3, svd_solver="full").fit(x)
+    reconstructed = torch.from_numpy(pca.inverse_transform(pca.transform(x[:4]))).clamp(0, 1).view(4, 1, 4, 4)
+    model.eval()
+    with torch.no_grad():
+        rows = torch.cat([data.x[:4], model.decode(model.encode(data.x[:4])), reconstructed.float()])
+    picture = np.asarray(Image.open(tmp_path / "samples" / "reconstructions_0000010.png")).astype(int)
+    expected = np.asarray(image_grid(rows, 4)).astype(int)
+    assert np.abs(picture - expected).max() <= 1  # of 255: rounding
+    assert picture.shape == (3 * 36, 4 * 36)
+
+
+@pytest.mark.parametrize(
+    ("shape", "components", "told"),
+    [
+        ((1, 4, 4), 17, "can't have 17 components of examples of 16 dimensions"),
+        ((1, 4, 4), 0, "at least 1 component, got 0"),
+        ((2,), 1, "take pca_components out"),
+    ],
+)
+def test_pca_that_cannot_be_is_refused_at_once(make_trainer, linear_model, small_data, shape, components, told):
+    with pytest.raises(UserError, match=told):
+        make_trainer(Reconstructions(pca_components=components)).fit(linear_model(shape), small_data(shape))
+
+
+def test_more_components_than_training_examples_are_refused_at_once(make_trainer, linear_model, small_data):
+    data = small_data(num=4)
+    data.num_examples = lambda split: 4
+    with pytest.raises(UserError, match="4 components of 4 examples: at most 3"):
+        make_trainer(Reconstructions(pca_components=4)).fit(linear_model(), data)

@@ -109,7 +109,7 @@ def test_density_is_the_normal_of_probabilistic_pca(fitted, test):
 
 def test_there_is_no_density_where_nothing_varies(fitted, test):
     model, _ = fitted(64)  # three pixels of the digits are always black
-    with pytest.raises(UserError, match="no density.*outside of 6[01] directions.*fewer components"):
+    with pytest.raises(UserError, match=r"no density.*outside of 6[01] directions.*fewer components"):
         model.log_prob(test)
     torch.testing.assert_close(model.decode(model.encode(test)), test, rtol=0, atol=1e-5)
 
