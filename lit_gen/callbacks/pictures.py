@@ -1,8 +1,5 @@
 """Pictures of batches, and where they go: the run folder and every logger that takes pictures."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +8,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
+from lit_gen.atomic_file import replacing
 from lit_gen.errors import UserError
 
 TOLERANCE = 1e-5
@@ -147,15 +145,3 @@ def save_picture(trainer: Trainer, name: str, image: Image.Image) -> None:
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             logger.log_image(key=name, images=[image], step=step)
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Within the block write to the path that is handed out; ``file`` appears whole at the end, or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        yield part
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)

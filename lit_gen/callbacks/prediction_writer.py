@@ -10,7 +10,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lit_gen.callbacks.pictures import replacing
+from lit_gen.atomic_file import replacing
 from lit_gen.distributed import rank, world_size
 from lit_gen.errors import UserError
 

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
 from rich.table import Table
 
+from lit_gen.atomic_file import replacing
 from lit_gen.cli import run_folder
 from lit_gen.cli.checkpoints import CONFIG_KEY
 from lit_gen.randomness import run_seed
@@ -122,9 +123,8 @@ class LastCheckpoint(ModelCheckpoint):
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that is either the old one or the whole new one."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def log_to(path: Path) -> logging.Handler:

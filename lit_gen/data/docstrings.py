@@ -4,12 +4,12 @@ import ast
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
 from lit_gen.data.array_file import check_fraction
 from lit_gen.data.bag_of_words import WORD
@@ -171,12 +171,8 @@ def _read_cached(file: Path) -> dict[str, list[str]] | None:
 
 
 def _write_cached(file: Path, documents: dict[str, list[str]]) -> None:
-    draft = file.with_suffix(f".{os.getpid()}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(documents), encoding="utf-8")
-        os.replace(draft, file)
+        with replacing(file) as part:
+            part.write_text(json.dumps(documents), encoding="utf-8")
     except OSError as error:
         warnings.warn(f"The docstrings couldn't be kept in {file.parent} ({error.strerror}).", stacklevel=2)
-        if draft.is_file():
-            draft.unlink()

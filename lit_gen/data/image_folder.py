@@ -1,7 +1,6 @@
 """Your own images, from a folder of image files or of one folder a class."""
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
 from lit_gen.data.array_file import check_fraction, find
 from lit_gen.data.base import Arrays, Part, data_root
@@ -166,25 +166,19 @@ def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int]) 
         return _mapped(cached, shape)
     except (OSError, ValueError):  # not there, or damaged
         pass
-    written = cached.with_suffix(f".{os.getpid()}.tmp")
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(written, mode="w+", dtype=np.uint8, shape=shape)
+        with replacing(cached) as part, ThreadPoolExecutor() as pool:
+            array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+            for start in range(0, len(files), _CHUNK):
+                images = pool.map(decode, files[start : start + _CHUNK], repeat(image_shape))
+                for number, image in enumerate(images, start):
+                    array[number] = image
+            array.flush()
     except OSError as error:
         raise UserError(
             f"Cannot keep decoded images in {cached.parent} ({error.strerror}): "
             "set LIT_GEN_CACHE to a folder that can be written."
         ) from error
-    try:
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(files), _CHUNK):
-                images = pool.map(decode, files[start : start + _CHUNK], repeat(image_shape))
-                for number, image in enumerate(images, start):
-                    array[number] = image
-        array.flush()
-        os.replace(written, cached)  # at once, so that no other process maps half of it
-    finally:
-        written.unlink(missing_ok=True)
     return _mapped(cached, shape)
 
 

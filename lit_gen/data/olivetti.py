@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
 from lit_gen.data.array_file import load
 from lit_gen.data.base import Arrays, Part, data_root
@@ -146,14 +146,9 @@ def kept(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     with suppress(OSError, ValueError):  # not there, or damaged
         return np.load(file, mmap_mode="c", allow_pickle=False)
     array = make()
-    with suppress(OSError):  # a cache that can't be written costs time, no more
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{os.getpid()}.{file.name}")
-        try:
-            np.save(part, array)
-            os.replace(part, file)  # at once, so that no other process maps half of it
-        finally:
-            part.unlink(missing_ok=True)
+    # A cache that can't be written costs time, no more.
+    with suppress(OSError), replacing(file) as part:
+        np.save(part, array)
     return array
 
 

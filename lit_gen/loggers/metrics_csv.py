@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_gen.atomic_file import replacing
+
 FIRST_COLUMNS = ["step", "epoch", "time"]
 
 
@@ -117,9 +119,8 @@ class MetricsCSV(Logger):
     def _rewrite(self, columns: list[str], rows: list[dict[str, str]]) -> None:
         """Replace the file at one stroke and go on at its end."""
         head = [self._line(columns), *(self._line([row.get(name, "") for name in columns]) for row in rows)]
-        part = self.file.with_suffix(".csv.part")
-        part.write_bytes(b"".join(head))
-        os.replace(part, self.file)
+        with replacing(self.file) as part:
+            part.write_bytes(b"".join(head))
         if self._stream is not None:
             self._stream.close()
         self._stream = self.file.open("r+b")

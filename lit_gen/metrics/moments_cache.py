@@ -1,14 +1,13 @@
 """Moments of real examples, kept between runs."""
 
 import hashlib
-import os
-import tempfile
 import warnings
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
 from lit_gen.metrics.fid import Moments
 
@@ -48,10 +47,7 @@ def write_moments(file: Path, moments: Moments) -> None:
     moments = Moments(moments.mean.cpu().contiguous(), moments.covariance.cpu().contiguous(), moments.count)
     tensors = {"mean": moments.mean, "covariance": moments.covariance}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            draft = Path(folder) / file.name
-            draft.write_bytes(save(tensors, {"count": str(moments.count), "sha256": _digest(moments)}))
-            os.replace(draft, file)
+        with replacing(file) as part:
+            part.write_bytes(save(tensors, {"count": str(moments.count), "sha256": _digest(moments)}))
     except (OSError, SafetensorError) as error:
         warnings.warn(f"The moments couldn't be kept in {file} ({error}).", stacklevel=2)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_gen.callbacks.pictures import image_grid, picture_of, replacing, save_picture, scatter
+from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture, scatter
 from lit_gen.errors import UserError
 
 
@@ -111,14 +111,3 @@ def test_a_picture_goes_to_the_run_folder_and_to_loggers_that_take_pictures(make
     written = Image.open(tmp_path / "samples" / "things_0000000.png")
     assert (np.asarray(written) == np.asarray(image)).all()
     assert takes.got == [("things", [image], 0)]
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), replacing(tmp_path / "new" / "file") as part:
-        part.write_text("half")
-        raise RuntimeError
-    assert list((tmp_path / "new").iterdir()) == []
-    with replacing(tmp_path / "file") as part:
-        part.write_text("whole")
-        assert not (tmp_path / "file").exists()
-    assert (tmp_path / "file").read_text() == "whole"
