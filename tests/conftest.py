@@ -1,12 +1,18 @@
 """What all tests share: no account, no cache of the machine's user, real data only where they are."""
 
+import codecs
 import os
+import pickle
 import struct
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
+from sklearn.preprocessing import normalize
+from sklearn.utils import Bunch
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 
@@ -56,17 +62,63 @@ def bundled_as_faces(root: Path) -> Path:
     return root
 
 
+def random_posts(root: Path) -> Path:
+    """Posts of random words where scikit-learn keeps 20 newsgroups, each group with words that it favours."""
+    generator = np.random.default_rng(0)
+    words = np.array(["".join(generator.choice(list("abcdefghijklmnop"), 6)) for _ in range(2500)])
+    groups = [f"group.{number:02}" for number in range(20)]
+    parts = {}
+    for name, count in (("train", 1600), ("test", 400)):
+        target = np.arange(count) % 20
+        chosen = (generator.geometric(0.01, (count, 60)) + 100 * target[:, None]) % len(words)
+        chosen[:, ::4] = generator.integers(0, len(words), chosen[:, ::4].shape)
+        texts = ["Subject: words\n\n" + " ".join(post) for post in words[chosen]]
+        parts[name] = Bunch(data=texts, target=target, target_names=groups, filenames=np.array(texts))
+    (root / "20newsgroups").mkdir(parents=True)
+    packed = codecs.encode(pickle.dumps(parts), "zlib_codec")
+    (root / "20newsgroups" / "20news-bydate_py3.pkz").write_bytes(packed)
+    return root
+
+
+def random_stories(root: Path) -> Path:
+    """Weights of random words where scikit-learn keeps RCV1: by its formula, of stories of one of its four roots."""
+    generator = np.random.default_rng(0)
+    count, num_words, num_weighed = 26_000, 2_500, 23_149
+    root_of = np.arange(count) % 4
+    rows = np.repeat(np.arange(count), 12)
+    columns = (generator.geometric(0.005, (count, 12)) + 500 * root_of[:, None]).ravel() % num_words
+    counts = csr_matrix((np.ones(len(rows)), (rows, columns)), (count, num_words))
+    counts.sum_duplicates()
+    rarity = np.log(num_weighed / np.maximum(np.bincount(counts[:num_weighed].indices, minlength=num_words), 1))
+    weights = counts.copy()
+    weights.data = (1 + np.log(counts.data)) * rarity[counts.indices]
+    folder = root / "RCV1"
+    folder.mkdir(parents=True)
+    for name, value in {
+        "samples": normalize(weights),
+        "sample_id": np.arange(count),
+        "sample_topics": csr_matrix(np.eye(4, dtype=np.uint8)[root_of]),
+        "topics_names": np.array(["CCAT", "ECAT", "GCAT", "MCAT"], dtype=object),
+    }.items():
+        joblib.dump(value, folder / f"{name}_py3.pkl")
+    return root
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory) -> Path:
     """Real data where LIT_GEN_DATA has them; elsewhere the bundled digits in each set's format, as a stand-in."""
     root = tmp_path_factory.mktemp("data")
     given = Path(os.environ.get("LIT_GEN_DATA") or root)
-    for name in ("MNIST", "FashionMNIST", "olivetti"):
+    for name in ("MNIST", "FashionMNIST", "olivetti", "20newsgroups", "RCV1"):
         if (given / name).is_dir():
             (root / name).symlink_to((given / name).resolve())
     digits = bundled_in_mnist_format
     for name, stand_in in (("MNIST", digits), ("FashionMNIST", digits), ("olivetti", bundled_as_faces)):
         if not (root / name).exists():
             print(f"LIT_GEN_DATA has no {name}: its place is taken by scikit-learn's digits in the same format")
+            stand_in(root)
+    for name, stand_in in (("20newsgroups", random_posts), ("RCV1", random_stories)):
+        if not (root / name).exists():
+            print(f"LIT_GEN_DATA has no {name}: its place is taken by random words in the same format")
             stand_in(root)
     return root

@@ -100,16 +100,20 @@ def scatter_by_class(points: Tensor, label: Tensor | None, names: list[str], tit
     low, high = _limits(points)
     classes = [] if label is None else sorted(set(label.tolist()))
     few = len(classes) <= _MOST_COLOURS
-    palette = colormaps["tab10" if len(classes) <= 10 else "tab20"] if few else colormaps["hsv"]
-    place = {value: number if few else number / len(classes) for number, value in enumerate(classes)}
-    colours = "C0" if label is None else palette([place[value] for value in label.tolist()])
+    # The ten strong colours of tab20 before their ten pale ones; of very many classes a wheel.
+    shades = [colormaps["tab20"](2 * number % 20 + number // 10) for number in range(_MOST_COLOURS)]
+    colour = {
+        value: shades[number] if few else colormaps["hsv"](number / len(classes))
+        for number, value in enumerate(classes)
+    }
+    colours = "C0" if label is None else [colour[value] for value in label.tolist()]
     figure = Figure(figsize=(8 if classes and few else 6, 6), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axis = figure.subplots()
     axis.scatter(points[:, 0], points[:, 1], s=6, linewidths=0, alpha=0.7, c=colours)
     for value in classes if few else []:
         name = names[value] if value < len(names) else str(value)
-        axis.scatter([], [], s=30, color=palette(place[value]), label=name)
+        axis.scatter([], [], s=30, color=colour[value], label=name)
     if classes and few:
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     outside = int(((points < low) | (points > high)).any(axis=1).sum())

@@ -1,7 +1,6 @@
 """Reuters' news stories, RCV1-v2, through scikit-learn's download."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,7 +46,7 @@ class RCV1(Documents):
     names aren't distributed with it: ``vocabulary`` holds the numbers of the columns.
 
     Args:
-        root: the folder that ``rcv1`` is kept in; None for the environment's LIT_GEN_DATA, or else ``data``.
+        root: the folder that ``RCV1`` is kept in; None for the environment's LIT_GEN_DATA, or else ``data``.
         download: fetch the stories if they are not there.
         categories: codes of topics; the default are the four roots of the hierarchy, which leave about 680,000 stories.
         test_fraction: share of each category that is the test split, always the same stories.
@@ -105,9 +104,8 @@ class RCV1(Documents):
     def _fetch(self):
         from sklearn import datasets  # takes a second to import, and only this needs it
 
-        folder: Path = self.root / "rcv1"
         return fetched(
-            "RCV1", folder, lambda place: datasets.fetch_rcv1(data_home=place, download_if_missing=self.download)
+            "RCV1", self.root, lambda root: datasets.fetch_rcv1(data_home=root, download_if_missing=self.download)
         )
 
 

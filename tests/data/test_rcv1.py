@@ -87,7 +87,7 @@ def test_stories_of_exactly_one_topic(stories, tmp_path):
     kept = np.flatnonzero(stories.target[:, [0, 2, 3, 4]].sum(1) == 1)
     assert sum(data.num_examples(split) for split in ("train", "val", "test")) == len(kept) == 275
     assert data.class_names == ["corporate", "economics", "government and society", "markets"]
-    assert stories.asked[0] == {"data_home": str(tmp_path / "rcv1"), "download_if_missing": True}
+    assert stories.asked[0] == {"data_home": str(tmp_path), "download_if_missing": True}
     halves = [torch.bincount(part.label) for part in data._arrays]
     assert (halves[0] - halves[1]).abs().max() <= 1
     # The words are the most frequent ones of the training half, and the counts the true ones.
@@ -109,6 +109,6 @@ def test_what_is_wrong_is_named(stories, tmp_path):
 
 
 def test_stories_that_cannot_be_had(tmp_path):
-    with pytest.raises(UserError, match=r"RCV1 cannot be read from .*rcv1") as told:
+    with pytest.raises(UserError, match=r"RCV1 cannot be read from") as told:
         RCV1(root=str(tmp_path), download=False).prepare_data()
     assert "\n" not in str(told.value)
