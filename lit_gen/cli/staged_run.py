@@ -228,6 +228,8 @@ def try_on_data(cli: StageCLI) -> None:
     Raises:
         UserError: it doesn't.
     """
+    if is_rank_zero():
+        cli.datamodule.prepare_data()  # a model may look at the first examples
     cli.model.trainer = cli.trainer
     cli.trainer.datamodule = cli.datamodule
     # A model may ask there for what only a fit has; if something is wrong with it, its own fit will say so.
