@@ -166,14 +166,20 @@ class TrainingLoader(BatchLoader):
 
     def state_dict(self) -> dict[str, int]:
         """The position of the next batch, in joint batches: it holds at any number of processes."""
-        return {"epoch": self.epoch, "batch": self.batch}
+        return {"epoch": self.epoch, "batch": self.batch, "batch_size": self.batch_size}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on at a saved position.
 
         Raises:
-            UserError: there is no such batch, because the batch size or the data aren't what they were.
+            UserError: it is amid an epoch and the batch size or the data aren't what they were.
         """
+        before = state.get("batch_size", self.batch_size)
+        if state["batch"] and before != self.batch_size:
+            raise UserError(
+                f"Cannot go on amid an epoch of batches of {before} with batches of {self.batch_size}: "
+                f"resume with data.batch_size={before}."
+            )
         if not 0 <= state["batch"] < len(self):
             raise UserError(
                 f"Cannot go on at batch {state['batch']} of an epoch that has {len(self)}: "

@@ -100,16 +100,16 @@ def test_a_stream_taken_up_again_goes_on_as_the_unbroken_one(drawn):
             next(iterator)
     resumed = TrainingLoader(examples(12), 4, seed=3)
     resumed.load_state_dict(first.state_dict())
-    assert first.state_dict() == {"epoch": drawn // 3, "batch": drawn % 3}
+    assert first.state_dict() == {"epoch": drawn // 3, "batch": drawn % 3, "batch_size": 4}
     assert indices(resumed) == stream[drawn : drawn + 3]
-    assert resumed.state_dict() == {"epoch": drawn // 3 + 1, "batch": drawn % 3}
+    assert resumed.state_dict() == {"epoch": drawn // 3 + 1, "batch": drawn % 3, "batch_size": 4}
 
 
 def test_creating_iterators_changes_nothing():
     loader = TrainingLoader(examples(12), 4)
     iter(loader)
     iterator = iter(iter(loader))
-    assert loader.state_dict() == {"epoch": 0, "batch": 0}
+    assert loader.state_dict() == {"epoch": 0, "batch": 0, "batch_size": loader.batch_size}
     assert next(iterator).index.tolist() == indices(TrainingLoader(examples(12), 4))[0]
 
 
@@ -122,6 +122,17 @@ def test_what_cannot_be_shared_out_is_refused():
         EvaluationLoader(examples(5), 0)
     with pytest.raises(UserError, match="batch 7 of an epoch that has 3"):
         TrainingLoader(examples(12), 4).load_state_dict({"epoch": 1, "batch": 7})
+
+
+def test_another_batch_size_is_taken_up_only_between_epochs():
+    amid, between = TrainingLoader(examples(12), 4), TrainingLoader(examples(12), 4)
+    next(iter(amid))
+    list(between)
+    with pytest.raises(UserError, match=r"amid an epoch of batches of 4 with batches of 3: .*batch_size=4"):
+        TrainingLoader(examples(12), 3).load_state_dict(amid.state_dict())
+    other = TrainingLoader(examples(12), 3)
+    other.load_state_dict(between.state_dict())
+    assert (other.epoch, other.batch) == (1, 0)
 
 
 class Recorder(LightningModule):
