@@ -99,7 +99,7 @@ class JPEGFile(NamedTuple):
 def jpeg_of_size(image: Tensor, num_bytes: int) -> JPEGFile:
     """The JPEG of the highest quality (1 to 95, Huffman tables optimised) of at most ``num_bytes`` bytes.
 
-    Files have about 150 bytes of headers and quantization tables, which count. Where even quality 1 is longer, it is
+    Its headers and tables, 160 bytes and more, count. Where even quality 1 is longer, it is
     what is given: see the length.
 
     Args:

@@ -20,7 +20,7 @@ def test_what_goes_in_comes_out(bits, count):
 
 def test_peaked_codes_take_their_entropy_and_little_more():
     rng = np.random.default_rng(0)
-    # Each coordinate has a distribution of its own: one table for all would take 1.2 times as much.
+    # Each coordinate has a distribution of its own: one table for all takes a third more.
     columns = [np.clip(rng.normal(centre, width, 8000).round(), 0, 63) for centre, width in ((8, 1), (30, 4), (50, 9))]
     indices = np.stack(columns, axis=1).astype(np.int64)
     least = sum(entropy_bytes(column) for column in indices.T)
