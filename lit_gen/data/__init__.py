@@ -5,11 +5,12 @@ from lit_gen.data.base import InMemoryData
 from lit_gen.data.cifar10 import CIFAR10
 from lit_gen.data.digits import Digits
 from lit_gen.data.docstrings import Docstrings
-from lit_gen.data.documents import Newsgroups, TextFolder
+from lit_gen.data.documents import TextFolder
 from lit_gen.data.frames import ImageFrames
 from lit_gen.data.image_folder import ImageFolder
 from lit_gen.data.images import ImageData
 from lit_gen.data.mnist import MNIST, FashionMNIST
+from lit_gen.data.newsgroups import Newsgroups
 from lit_gen.data.olivetti import FaceCuts, Olivetti
 from lit_gen.data.rcv1 import RCV1
 from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
