@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,24 +15,13 @@ from lit_gen.metrics.principal_components import (
     check_num_components,
     principal_components,
 )
+from lit_gen.models.autoencoders.autoencoder import Prediction
 from lit_gen.models.dry_run import data_shape
 from lit_gen.models.one_pass import OnePassModel
 from lit_gen.protocols import Batch
 
 MOMENTS_KEY = "pca_moments"
 """Where a checkpoint within the pass keeps the sums."""
-
-
-class Prediction(NamedTuple):
-    """What ``predict`` gives for a batch.
-
-    Attributes:
-        code: (B, num_components).
-        reconstruction: (B, *event_shape).
-    """
-
-    code: Tensor
-    reconstruction: Tensor
 
 
 class PCA(OnePassModel):
