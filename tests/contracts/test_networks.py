@@ -6,12 +6,14 @@ from torch import nn
 
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.document_encoder import DocumentEncoder
 from lit_gen.networks.mlp import MLP
 
 NETWORKS = {
     "mlp": (lambda: MLP((1, 4, 4), 3, [8], nn.Tanh), (3,)),
     "mlp_two_params": (lambda: MLP(3, (1, 4, 4), [8, 8], params_per_output=2), (2, 1, 4, 4)),
     "mlp_score": (lambda: MLP(2, (), [8]), ()),
+    "document_encoder": (lambda: DocumentEncoder(12, 3, [8]), (3,)),
     "conv_encoder": (lambda: ConvEncoder((1, 8, 8), 3, base_channels=4), (2, 3)),
     "conv_decoder": (lambda: ConvDecoder(3, (3, 16, 16), base_channels=4), (3, 16, 16)),
     "conv_decoder_two_params": (lambda: ConvDecoder(3, (1, 28, 28), 2, base_channels=4), (2, 1, 28, 28)),
