@@ -1,5 +1,6 @@
 """The partition function of a restricted Boltzmann machine: by annealed importance sampling, and by enumeration."""
 
+from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -92,8 +93,7 @@ def ais_log_weights(machine: BoltzmannMachine, base_bias: Tensor, temperatures: 
     v = visible.sample(base_bias.expand(num_chains, -1))
     nothing = torch.zeros(hidden.num_units, device=base_bias.device, dtype=base_bias.dtype)
     log_weights = (visible.log_normalizer(base_bias) + hidden.log_normalizer(nothing)).double().repeat(num_chains)
-    steps = temperatures.tolist()
-    for before, after in zip(steps[:-1], steps[1:], strict=True):
+    for before, after in pairwise(temperatures.tolist()):
         s = visible.statistic(v)
         inputs = torch.addmm(hidden.bias, s, weight.T)
         # log p*(v) at the next temperature less that at this one, Eq. 11; the base of v cancels.

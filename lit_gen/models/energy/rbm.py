@@ -148,13 +148,14 @@ class RBM(ManualOptimizationModel):
         if self.momentum is not None:
             for group in self.trainer.optimizers[0].param_groups:
                 group["momentum"] = self.momentum(batch_number)
-        return self.step_player(self, 0, "loss", self._terms, v)
+        return self.step_player(self, 0, "loss", self.losses, v)
 
     @property
     def _what(self) -> str:
         return "the data" if self.below is None else "the codes of 'below'"
 
-    def _terms(self, v: Tensor) -> dict[str, Tensor]:
+    def losses(self, v: Tensor) -> dict[str, Tensor]:
+        """Visible states (B, D) -> ``loss``, a scalar, and ``free_energy``, (B,). Moves the persistent chains."""
         hidden_input = self.hidden_input(v)
         energy = self._free_energy(v, hidden_input)
         of_model = self.free_energy(self._model_states(hidden_input.detach()))
