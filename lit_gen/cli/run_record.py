@@ -210,5 +210,6 @@ def quiet_libraries() -> None:
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*callbacks used to create the checkpoint need to be provided.*",
         r".*smaller than the logging interval.*",
+        r"Found \d+ module\(s\) in eval mode.*",  # what a stage takes over frozen
     ):
         warnings.filterwarnings("ignore", pattern)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, one_run, run_folder, run_record, sample
+from lit_gen.cli import handing_on, one_run, run_folder, run_record, sample, stages
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -26,12 +25,12 @@ class StagedRun:
     """The stages of one run, in turn.
 
     Args:
-        stages: all of them.
+        these: all of its stages.
         resume: the run folder to go on in; a new one is made where it is None.
     """
 
-    def __init__(self, stages: Sequence[Stage], resume: Path | None) -> None:
-        self.stages = list(stages)
+    def __init__(self, these: Sequence[Stage], resume: Path | None) -> None:
+        self.stages = list(these)
         self.folder = resume.resolve() if resume else None
         self.is_new = False
         self.transfers: dict[str, list[handing_on.Transfer]] = {}
@@ -75,7 +74,7 @@ class StagedRun:
         """Train the stages that are still to be trained; the summary and the table of each, and the run's own."""
         handler = None
         if is_rank_zero():
-            run_record.write_atomically(self.folder / run_folder.CONFIG, self._config_text())
+            run_record.write_atomically(self.folder / run_folder.CONFIG, stages.whole(self.stages, self._configs))
             handler = run_record.log_to(self.folder / run_folder.LOG)
         try:
             for stage in self.stages:
@@ -131,19 +130,6 @@ class StagedRun:
         self._configs[stage.name] = (self._there(stage) / run_folder.CONFIG).read_text(encoding="utf-8")
         with told_of(stage):
             return handing_on.shapes(self._handed_on(stage.name))
-
-    def _config_text(self) -> str:
-        """The whole run's config: what all stages share stands once."""
-        configs = [yaml.safe_load(self._configs[stage.name]) for stage in self.stages]
-        first = configs[0]
-        common = {key: first[key] for key in first if all(c.get(key, c) == first[key] for c in configs)}
-        items = []
-        for stage, config in zip(self.stages, configs, strict=True):
-            # From one stage's root to this one's is written as it was read: as the stage's name.
-            start = stage.start_from.get("") if list(stage.start_from) == [""] else stage.start_from
-            own = {key: value for key, value in config.items() if key not in (*common, "name", "runs")}
-            items.append({"name": stage.name, **({"start_from": start} if start else {}), **own})
-        return yaml.safe_dump({**common, "stages": items}, sort_keys=False, width=120, allow_unicode=True)
 
     # Training.
 
@@ -237,27 +223,26 @@ def try_on_data(cli: StageCLI) -> None:
         cli.model.setup("fit")
 
 
-def print_config(stages: Sequence[Stage]) -> None:
+def print_config(these: Sequence[Stage]) -> None:
     """Print the whole run's config, resolved."""
-    without = [
-        replace(stage, arguments=[word for word in stage.arguments if not word.startswith("--print_config")])
-        for stage in stages
-    ]
-    run = StagedRun(without, None)
-    run._configs = {stage.name: run._trial(stage).config_text() for stage in without}
-    print(run._config_text(), end="")
+    texts = {}
+    for stage in these:
+        words = [word for word in stage.arguments if not word.startswith("--print_config")]
+        with told_of(stage):
+            texts[stage.name] = StageCLI(replace(stage, arguments=words), len(these), None).config_text()
+    print(stages.whole(these, texts), end="")
 
 
-def fit(stages: Sequence[Stage], resume: Path | None) -> None:
+def fit(these: Sequence[Stage], resume: Path | None) -> None:
     """Run all stages that are not finished yet.
 
     Raises:
         UserError: a mistake in any stage, told before the first one trains where that is possible.
     """
-    if any(word.startswith("--print_config") for word in stages[0].arguments):
-        print_config(stages)
+    if any(word.startswith("--print_config") for word in these[0].arguments):
+        print_config(these)
         return
-    run = StagedRun(stages, resume)
+    run = StagedRun(these, resume)
     run.prepare()
     try:
         run.fit()

@@ -99,6 +99,27 @@ def laid_over(below: Any, above: Any) -> Any:
     return {**below, **merged}
 
 
+def whole(stages: Sequence[Stage], configs: Mapping[str, str]) -> str:
+    """The config of the whole run, of which ``read`` makes the same stages.
+
+    Args:
+        stages: the run's stages.
+        configs: by each stage's name its resolved config, as YAML.
+
+    Returns:
+        YAML in which what all stages share stands once.
+    """
+    read = [yaml.safe_load(configs[stage.name]) for stage in stages]
+    common = {key: value for key, value in read[0].items() if all(key in c and c[key] == value for c in read)}
+    items = []
+    for stage, config in zip(stages, read, strict=True):
+        # From one stage's root to this one's is written as it was read: as the stage's name.
+        start = stage.start_from.get("") if list(stage.start_from) == [""] else stage.start_from
+        own = {key: value for key, value in config.items() if key not in (*common, "name", *OF_THE_RUN)}
+        items.append({"name": stage.name, **({"start_from": start} if start else {}), **own})
+    return yaml.safe_dump({**common, "stages": items}, sort_keys=False, width=120, allow_unicode=True)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that said that there is no such name."""
     names = list(names)
