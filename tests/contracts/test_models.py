@@ -11,7 +11,9 @@ from torch.distributions import Distribution
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
+from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
+from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.networks.codec import Codec
@@ -78,6 +80,16 @@ def autoencoder_on_codes():
     return autoencoder(encoder=MLP(6, 3, []), decoder=MLP(3, 6, []), objective=SquaredError(), below=below)
 
 
+def rbm(units=BernoulliUnits, **kwargs):
+    return RBM(units(IMAGE), BernoulliUnits(3), num_sample_steps=3, **kwargs)
+
+
+def stacked_rbm():
+    encoder = MLP(IMAGE, 5, [], output_activation=torch.nn.Sigmoid)
+    below = Codec(encoder, MLP(5, IMAGE, [], output_activation=torch.nn.Sigmoid))
+    return RBM(BernoulliUnits(5), GaussianUnits(3), num_sample_steps=3, below=below)
+
+
 MODELS = {
     "vae_bernoulli": mlp_vae,
     "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
@@ -92,6 +104,10 @@ MODELS = {
     "autoencoder_tied_denoising_contractive_sparse": tied_autoencoder,
     "autoencoder_convolutional": conv_autoencoder,
     "autoencoder_on_codes": autoencoder_on_codes,
+    "rbm": rbm,
+    "rbm_persistent": partial(rbm, num_chains=4, num_gibbs_steps=2),
+    "rbm_gaussian": partial(rbm, partial(GaussianUnits, std=0.5, learned_std=True)),
+    "rbm_stacked": stacked_rbm,
 }
 WITHOUT_SAMPLES = [name for name in MODELS if name.startswith("autoencoder")]
 

@@ -40,6 +40,14 @@ CASES = {
         "--checkpoint_every_n_steps=14",
         "--trainer.log_every_n_steps=1",
     ],
+    # And where the persistent chains stand; the momentum changes after the kill.
+    "rbm": [
+        "--config",
+        "conf/energy/rbm_digits.yaml",
+        "--model.momentum.step=300",
+        "--checkpoint_every_n_steps=7",
+        "--trainer.log_every_n_steps=5",
+    ],
 }
 COMMON = [
     "--trainer.max_epochs=3",
