@@ -65,6 +65,15 @@ def test_one_pass_is_one_epoch_and_a_batch_is_a_step(tiny):
     assert "train/size" in trainer.callback_metrics
 
 
+def test_without_validation_pictures_and_the_last_steps_checkpoint_have_the_model(tiny, tmp_path):
+    model, watch = Mean(), Watch()
+    checkpoint = ModelCheckpoint(tmp_path, filename="step", every_n_train_steps=3)
+    trainer = tiny.trainer(max_epochs=1, callbacks=[watch, checkpoint], limit_val_batches=0)
+    trainer.fit(model, datamodule=tiny.TensorData(X, 8))
+    torch.testing.assert_close(watch.at_epoch_end, [X.mean(0)])
+    torch.testing.assert_close(torch.load(tmp_path / "step.ckpt")["state_dict"]["mean"], X.mean(0))
+
+
 def test_a_validation_in_the_middle_sees_what_there_is_so_far(tiny):
     model, watch = Mean(), Watch()
     tiny.trainer(max_epochs=1, callbacks=[watch], val_check_interval=1, limit_val_batches=1).fit(
