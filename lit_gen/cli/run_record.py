@@ -190,7 +190,7 @@ def print_table(
 ) -> None:
     """The few lines a run ends with."""
     told = protocols_of(trainer)
-    table = Table("figure", "value", "protocol", title=title, title_justify="left")
+    table = Table("figure", "value", "protocol", title=title, title_justify="left", min_width=len(title))
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}", told.get(name, ""))
     for name, value in timing.items():

@@ -116,8 +116,9 @@ class StagedRun:
         # The last stage goes on as any run does, for as many epochs as it is now asked for.
         if self.folder is None or self.is_new or stage.number == len(self.stages):
             return False
-        until = self.stages[: stage.number]
-        return all((self._there(one) / run_folder.SUMMARY).is_file() for one in until)
+        # A fast_dev_run leaves a summary, but nothing to hand on.
+        until = [self._there(one) for one in self.stages[: stage.number]]
+        return all((there / run_folder.SUMMARY).is_file() and has_checkpoint(there) for there in until)
 
     def _there(self, stage: Stage) -> Path:
         return run_folder.of_stage(self.folder, stage.number, stage.name)
@@ -148,7 +149,7 @@ class StagedRun:
             if isinstance(logger, WandbRun):
                 logger.finish()
         self.folder = cli.record.folder.parent.parent  # which the other ranks learn in the first stage
-        if not any((cli.record.folder / run_folder.CHECKPOINTS).glob("*.ckpt")):
+        if not has_checkpoint(cli.record.folder):
             given = handing_on.handed_on(cli.model)
             self._at_hand[stage.name] = {name: tensor.detach().cpu().clone() for name, tensor in given.items()}
         del cli
@@ -192,6 +193,11 @@ class StagedRun:
     def _say(self, message: str) -> None:
         if is_rank_zero():
             print(message, flush=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run folder has a checkpoint."""
+    return any((folder / run_folder.CHECKPOINTS).glob("*.ckpt"))
 
 
 def is_rank_zero() -> bool:

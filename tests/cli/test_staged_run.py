@@ -158,6 +158,19 @@ def test_fast_dev_run_hands_on_what_is_at_hand(two, tmp_path):
     assert figures["two/test/loss"] == figures["one/test/loss"]
 
 
+def test_stage_without_a_checkpoint_is_trained_again(two, tmp_path, capsys):
+    arguments = ["fit", "--config", str(two), "--wandb=false", f"--runs={tmp_path / 'runs'}"]
+    assert main([*arguments, "--stages.one.trainer.enable_checkpointing=false"]) == 0
+    run = only_run(tmp_path / "runs")
+    figures = summary(run)["figures"]
+    assert figures["two/test/loss"] < figures["one/test/loss"], "handed on in memory"
+    capsys.readouterr()
+    (run / "stages" / "2_two" / "checkpoints" / "last.ckpt").unlink()
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert summary(run)["figures"] == figures
+
+
 def test_finished_stages_are_left_alone_and_the_last_one_goes_on(two, tmp_path, capsys):
     arguments = ["fit", "--config", str(two), "--wandb=false", f"--runs={tmp_path / 'runs'}"]
     assert main(arguments) == 0
@@ -216,7 +229,7 @@ def test_wandb_run_of_a_stage_is_named_after_both(two, tmp_path, monkeypatch):
 
 def test_every_stage_lowers_the_error_of_the_composed_net(tmp_path):
     """And the whole net, at its start, is the composition of the shallow ones."""
-    short = ["--trainer.max_epochs=25", "--model.optimizer.lr=0.004", "--trainer.callbacks=[]", "--wandb=false"]
+    short = ["--trainer.max_epochs=10", "--model.optimizer.lr=0.01", "--trainer.callbacks=[]", "--wandb=false"]
     arguments = ["--config", STACKED, *short, f"--runs={tmp_path}"]
     assert main(["fit", *arguments]) == 0
     run = only_run(tmp_path)
