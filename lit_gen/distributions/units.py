@@ -53,9 +53,13 @@ class Units(nn.Module):
         """(…, D) inputs -> the mean state, (…, D)."""
         raise NotImplementedError
 
+    def draw(self, mean: Tensor) -> Tensor:
+        """(…, D) mean states -> a state drawn, (…, D)."""
+        raise NotImplementedError
+
     def sample(self, inputs: Tensor) -> Tensor:
         """(…, D) inputs -> a state drawn, (…, D)."""
-        raise NotImplementedError
+        return self.draw(self.mean(inputs))
 
     def bias_for_mean(self, mean: Tensor, count: int) -> Tensor:
         """The bias (D,) by which units without other input have about the mean (D,) of ``count`` states."""
@@ -86,11 +90,10 @@ class BernoulliUnits(Units):
         return F.softplus(at_least_single(inputs)).sum(-1)
 
     def mean(self, inputs: Tensor) -> Tensor:
-        return inputs.sigmoid()
+        return at_least_single(inputs).sigmoid()
 
-    def sample(self, inputs: Tensor) -> Tensor:
-        probability = at_least_single(inputs).sigmoid()
-        return torch.rand_like(probability).lt_(probability)  # half the time of torch.bernoulli on a CPU
+    def draw(self, mean: Tensor) -> Tensor:
+        return torch.rand_like(mean).lt_(mean)  # half the time of torch.bernoulli on a CPU
 
     def bias_for_mean(self, mean: Tensor, count: int) -> Tensor:
         # One more example of each state: no bias is infinite.
@@ -168,10 +171,10 @@ class GaussianUnits(Units):
         return (0.5 * (inputs / self.std).square() + self.log_std + 0.5 * log(2 * pi)).sum(-1)
 
     def mean(self, inputs: Tensor) -> Tensor:
-        return inputs
+        return at_least_single(inputs)
 
-    def sample(self, inputs: Tensor) -> Tensor:
-        return inputs + self.std * torch.randn_like(inputs)
+    def draw(self, mean: Tensor) -> Tensor:
+        return mean + self.std * torch.randn_like(mean)
 
     def bias_for_mean(self, mean: Tensor, count: int) -> Tensor:
         return mean

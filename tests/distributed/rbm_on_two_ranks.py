@@ -16,7 +16,7 @@ from torch.optim import SGD
 
 from lit_gen.distributions.units import BernoulliUnits
 from lit_gen.errors import UserError
-from lit_gen.models import manual
+from lit_gen.models.energy import rbm
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.protocols import Batch
 
@@ -63,14 +63,14 @@ def run(case: str, num_chains: int | None, out: Path) -> None:
     model = Spy(BernoulliUnits(6), BernoulliUnits(4), num_chains=num_chains, optimizer=partial(SGD, lr=0.2))
     torch.nn.init.normal_(model.weight)
     model.seen, own = [], []
-    average = manual.average_gradients
+    average = rbm.average_gradients
 
     def keep_and_average(parameters):
         parameters = list(parameters)
         own.append([p.grad.clone() for p in parameters])
         average(parameters)
 
-    manual.average_gradients = keep_and_average
+    rbm.average_gradients = keep_and_average
     record = Record()
     trainer = Trainer(
         accelerator="cpu",
@@ -90,7 +90,7 @@ def run(case: str, num_chains: int | None, out: Path) -> None:
         trainer.fit(model, Loader(), Loader())
     except UserError as error:
         refusal = str(error)
-    manual.average_gradients = average
+    rbm.average_gradients = average
     content = {name: getattr(record, name) for name in ("averaged", "chains", "at_validation")}
     content |= {"own": own, "states": model.seen, "state": model.state_dict(), "refusal": refusal}
     torch.save(content, out / f"{case}_{os.environ['LOCAL_RANK']}.pt")

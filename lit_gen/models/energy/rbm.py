@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from lit_gen.distributed import rank, sum_over_ranks, world_size
+from lit_gen.distributed import average_gradients, rank, sum_over_ranks, world_size
 from lit_gen.distributions.units import Units
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
@@ -148,24 +148,63 @@ class RBM(ManualOptimizationModel):
         if self.momentum is not None:
             for group in self.trainer.optimizers[0].param_groups:
                 group["momentum"] = self.momentum(batch_number)
-        return self.step_player(self, 0, "loss", self.losses, v)
+        terms: dict[str, Tensor] = {}
+        optimizer = self.trainer.optimizers[0]
+
+        def closure() -> None:
+            terms.update(self.set_gradients(v))
+            average_gradients(self.parameters())
+
+        self.trainer.strategy.optimizer_step(optimizer, closure, self)
+        for scheduler in self._schedulers(optimizer):
+            scheduler.step()
+        return terms
 
     @property
     def _what(self) -> str:
         return "the data" if self.below is None else "the codes of 'below'"
 
-    def losses(self, v: Tensor) -> dict[str, Tensor]:
-        """Visible states (B, D) -> ``loss``, a scalar, and ``free_energy``, (B,). Moves the persistent chains."""
-        hidden_input = self.hidden_input(v)
-        energy = self._free_energy(v, hidden_input)
-        of_model = self.free_energy(self._model_states(hidden_input.detach()))
-        return {"loss": energy.mean() - of_model.mean(), "free_energy": energy}
-
     @torch.no_grad()
-    def _model_states(self, hidden_input: Tensor) -> Tensor:
+    def set_gradients(self, v: Tensor) -> dict[str, Tensor]:
+        """Set each parameter's gradient to that of the mean F(v) less the mean F of the model's states; Eq. 5.
+
+        By the formula, which takes a tenth less time than the graph of F. Moves the persistent chains.
+
+        Args:
+            v: (B, D) visible states.
+
+        Returns:
+            ``loss``, that difference, and ``free_energy`` of ``v``, scalars in nats.
+        """
+        # In single precision whatever the trainer's: a gradient is the small difference of two sums.
+        with torch.autocast(v.device.type, enabled=False):
+            v = v.float()
+            hidden_input = self.hidden_input(v)
+            mean = self.hidden.mean(hidden_input)
+            v_model = self._model_states(mean)
+            input_model = self.hidden_input(v_model)
+            s, s_model = self.visible.statistic(v), self.visible.statistic(v_model)
+            m, m_model = self.hidden.statistic(mean), self.hidden.statistic(self.hidden.mean(input_model))
+            gradient = torch.mm(m_model.T, s_model)
+            self.weight.grad = gradient.addmm_(m.T, s, beta=1 / len(v_model), alpha=-1 / len(v))
+            self.visible.bias.grad = s_model.mean(0) - s.mean(0)
+            self.hidden.bias.grad = m_model.mean(0) - m.mean(0)
+            self._set_gradients_of_scales(v, v_model)
+            energy = self._free_energy(v, hidden_input).mean()
+            return {"loss": energy - self._free_energy(v_model, input_model).mean(), "free_energy": energy}
+
+    def _set_gradients_of_scales(self, v: Tensor, v_model: Tensor) -> None:
+        scales = [p for layer in (self.visible, self.hidden) for p in layer.parameters() if p is not layer.bias]
+        if scales:
+            with torch.enable_grad():
+                loss = self.free_energy(v).mean() - self.free_energy(v_model).mean()
+            for scale, gradient in zip(scales, torch.autograd.grad(loss, scales), strict=True):
+                scale.grad = gradient
+
+    def _model_states(self, hidden_mean: Tensor) -> Tensor:
         """The negative phase: (B, D) ends of chains that began at the data, or this process's persistent ones."""
         if self.chains is None:
-            v = self.visible.sample(self.visible_input(self.hidden.sample(hidden_input)))
+            v = self.visible.sample(self.visible_input(self.hidden.draw(hidden_mean)))
             return self.gibbs(v, self.num_gibbs_steps - 1)
         moved = self.gibbs(self.chains[rank() :: world_size()], self.num_gibbs_steps)
         self._share_chains(moved)
@@ -252,6 +291,11 @@ class RBM(ManualOptimizationModel):
         biases = [p for part in (self.visible, self.hidden) for p in part.parameters()]
         optimizer = self.optimizer([{"params": [self.weight]}, {"params": biases, "weight_decay": 0.0}])
         return [optimizer], [] if self.scheduler is None else [self.scheduler(optimizer)]
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            raise UserError("an RBM sets its gradients itself, without a loss scaler: take precision: 32-true")
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -7,6 +7,7 @@ from math import log
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import LinearLR
@@ -112,7 +113,7 @@ def exact_gradient(small, rbm, v):
 
 def cd_gradient(rbm, v):
     rbm.zero_grad()
-    rbm.losses(v)["loss"].backward()
+    rbm.set_gradients(v)
     return gradients(rbm)
 
 
@@ -124,6 +125,32 @@ def test_gradient_of_the_likelihood_is_the_difference_of_free_energies_at_the_mo
     own = (-rbm.free_energy(v) - exact_log_partition(rbm)).exp().float().detach()
     (rbm.free_energy(data).mean() - own @ rbm.free_energy(v)).backward()
     torch.testing.assert_close(gradients(rbm), exact, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kinds", ["bernoulli", "gaussian", "gaussian_learned", "linear_hidden", "all_learned"])
+@pytest.mark.parametrize("num_chains", [None, 6])
+def test_gradients_by_the_formula_are_those_of_the_free_energies_graph(small, kinds, num_chains):
+    visible, hidden = {
+        "bernoulli": (BernoulliUnits(5), BernoulliUnits(4)),
+        "gaussian": (GaussianUnits(5, std=0.6), BernoulliUnits(4)),
+        "gaussian_learned": (GaussianUnits(5, std=0.6, learned_std=True), BernoulliUnits(4)),
+        "linear_hidden": (BernoulliUnits(5), GaussianUnits(4, std=0.8)),
+        "all_learned": (GaussianUnits(5, learned_std=True), GaussianUnits(4, std=0.8, learned_std=True)),
+    }[kinds]
+    rbm = small.rbm(visible, hidden, scale=0.2, num_chains=num_chains)
+    seen, model_states = [], rbm._model_states
+    rbm._model_states = lambda mean: seen.append(model_states(mean)) or seen[0]
+    v = torch.rand(8, 5)
+    terms = rbm.set_gradients(v)
+    found = [p.grad.clone() for p in rbm.parameters()]
+    rbm.zero_grad()
+    loss = rbm.free_energy(v).mean() - rbm.free_energy(seen[0]).mean()
+    loss.backward()
+    torch.testing.assert_close(terms["loss"], loss.detach())
+    torch.testing.assert_close(terms["free_energy"], rbm.free_energy(v).mean().detach())
+    for got, p in zip(found, rbm.parameters(), strict=True):
+        torch.testing.assert_close(got, p.grad)
+        assert got.abs().sum() > 0
 
 
 def test_longer_chains_point_more_nearly_along_the_exact_gradient(small):
@@ -235,8 +262,7 @@ def train(rbm, x, lr, num_steps, momentum=0.5):
     optimizer = SGD(rbm.parameters(), lr=lr, momentum=momentum)
     schedule = LinearLR(optimizer, 1.0, 0.0, num_steps)
     for _ in range(num_steps):
-        optimizer.zero_grad()
-        rbm.losses(x)["loss"].backward()
+        rbm.set_gradients(x)
         optimizer.step()
         schedule.step()
 
@@ -501,6 +527,19 @@ def test_refuses_a_below_that_does_not_fit_the_data(tiny, small):
     flat.decoder = nn.Linear(5, 9)
     with pytest.raises(UserError, match="'below' makes examples of shape"):
         tiny.trainer(max_epochs=1).fit(small.rbm(below=flat), tiny.TensorData(small.bars_and_stripes(), 7))
+
+
+def test_refuses_a_loss_scaler(tiny, small):
+    plugin = MixedPrecision("16-mixed", device="cpu", scaler=torch.amp.GradScaler("cpu"))
+    with pytest.raises(UserError, match="without a loss scaler"):
+        tiny.trainer(max_epochs=1, plugins=[plugin]).fit(small.rbm(), tiny.Loader(small.binary(5), 8))
+
+
+def test_brain_float_trains_in_single_precision(tiny, small):
+    single, mixed = small.rbm(), small.rbm()
+    tiny.trainer(max_steps=3).fit(single, tiny.Loader(small.binary(5), 8))
+    tiny.trainer(max_steps=3, precision="bf16-mixed").fit(mixed, tiny.Loader(small.binary(5), 8))
+    assert all(torch.equal(value, mixed.state_dict()[name]) for name, value in single.state_dict().items())
 
 
 def test_refuses_a_momentum_that_the_optimizer_has_not(tiny, small):
