@@ -81,8 +81,9 @@ def of_stage(run: Path, number: int, name: str) -> Path:
 
 def last_stage(run: Path) -> Path | None:
     """The folder of a staged run's last stage, whether it is there yet or not; None of a run without stages."""
-    config = run / CONFIG
-    stages = yaml.safe_load(config.read_text(encoding="utf-8")).get("stages") if config.is_file() else None
+    path = run / CONFIG
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    stages = config.get("stages") if isinstance(config, dict) else None
     return of_stage(run, len(stages), stages[-1]["name"]) if stages else None
 
 
