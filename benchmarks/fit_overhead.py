@@ -44,7 +44,7 @@ class Turn(NamedTuple):
         return self.warm_up + self.steps
 
 
-SMALL, LARGE = Turn(30, 150), Turn(2, 10)
+SMALL, MEDIUM, LARGE = Turn(30, 150), Turn(10, 60), Turn(2, 10)
 
 
 class StepClock(Callback):
@@ -158,6 +158,28 @@ def gan_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -
     return timed(turn, step, x)
 
 
+def rbm_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -> float:
+    """Contrastive divergence of one step as one would write it in a script: the gradient by its formula."""
+    model = prepare().model
+    weight, visible_bias, hidden_bias = model.weight, model.visible.bias, model.hidden.bias
+    (optimizer,), _ = model.configure_optimizers()
+
+    @torch.no_grad()
+    def step(batch: torch.Tensor) -> None:
+        v = batch.flatten(1)
+        p = torch.sigmoid(v @ weight.T + hidden_bias)
+        h = (torch.rand_like(p) < p).float()
+        q = torch.sigmoid(h @ weight + visible_bias)
+        v_model = (torch.rand_like(q) < q).float()
+        p_model = torch.sigmoid(v_model @ weight.T + hidden_bias)
+        weight.grad = (p_model.T @ v_model - p.T @ v) / len(v)
+        visible_bias.grad = (v_model - v).mean(0)
+        hidden_bias.grad = (p_model - p).mean(0)
+        optimizer.step()
+
+    return timed(turn, step, x)
+
+
 def row(name: str, turn: Turn, prepare: Callable[[], LitGenCLI], by_hand, x: torch.Tensor, detail: str) -> Result:
     """Measure one model."""
     detail = f"{detail}, batch {BATCH}, {turn.steps} steps a turn"
@@ -178,15 +200,18 @@ def results() -> Iterator[Result]:
         vae = ["conf/vaes/vae_mnist.yaml", *file, "--data.binarization=none", "--model.scheduler=null"]
         dcgan = ["conf/gans/dcgan_mnist.yaml", *file]
         ring = ["conf/gans/gan_ring.yaml"]
+        cd = ["--model.num_chains=null", "--model.scheduler=null", "--model.optimizer.momentum=0.9"]
+        rbm = ["conf/energy/rbm_mnist.yaml", *file, "--data.binarization=none", *cd]
         data = build(folder, SMALL, *ring).datamodule
         points = next(iter(data.train_dataloader())).x.repeat(100, 1)
         for suffix, clock, num_threads in (("", time.perf_counter, threads), ("_cpu", time.process_time, 1)):
             torch.set_num_threads(num_threads)
-            small, large = SMALL._replace(clock=clock), LARGE._replace(clock=clock)
+            small, medium, large = (turn._replace(clock=clock) for turn in (SMALL, MEDIUM, LARGE))
             for model, turn, words, by_hand, tensors in (
                 ("vae", small, vae, vae_by_hand, x),
                 ("dcgan", large, dcgan, gan_by_hand, x),
                 ("mlp_gan", small, ring, gan_by_hand, points),
+                ("rbm", medium, rbm, rbm_by_hand, x),
             ):
                 prepare = partial(build, folder, turn, *words)
                 yield row(
