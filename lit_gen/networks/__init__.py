@@ -7,4 +7,5 @@ from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder
 from lit_gen.networks.mlp import MLP
 from lit_gen.networks.mlp_codec import MLPCodec
+from lit_gen.networks.pretrained import Pretrained
 from lit_gen.networks.tied import TransposedMLP

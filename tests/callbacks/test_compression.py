@@ -1,5 +1,8 @@
 """Photographs through files: the figures are those of the files, PCA beside itself is itself."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +105,19 @@ def test_the_pictures_are_there(make_trainer, model, frames, tmp_path):
 def _coder_of_training_range(model, frames, bits) -> FrameCoder:
     z = torch.cat([model.encode(batch.x) for batch in frames.reference_loader("train")])
     return FrameCoder(model, UniformQuantizer(z.amin(0), z.amax(0), bits), (8, 8))
+
+
+def test_two_processes_agree_with_one(tmp_path):
+    script = Path(__file__).with_name("compression_of_one_rank.py")
+    processes = [
+        subprocess.Popen([sys.executable, script, str(rank), str(size), tmp_path / "meeting"], stdout=subprocess.PIPE)
+        for rank, size in ((0, 1), (0, 2), (1, 2))
+    ]
+    answers = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    alone, *pair = (json.loads(answer) for answer in answers)
+    assert pair[0] == pair[1] and len(alone) == 2 * (2 + 9)
+    assert pair[0] == pytest.approx(alone, rel=1e-3)  # a code on the border of two cells may be rounded either way
 
 
 def test_captions_leave_the_pictures_as_they_are():
