@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from lit_gen.distributed import sum_over_ranks
 from lit_gen.randomness import derive_seed, run_seed, seed_torch
 
 
@@ -53,20 +55,43 @@ class GenerativeModel(LightningModule):
             for name, value in outputs.items():
                 self.log(f"train/{name}", value.detach(), prog_bar=name in self.progress_bar_terms)
 
-    def _log_evaluation(self, split: str, outputs: Mapping[str, Tensor]) -> None:
+    # Lightning's own mean over ranks divides the number of examples among them in whole numbers.
+
+    def _forget_evaluation(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+
+    def _add_evaluation(self, outputs: Mapping[str, Tensor]) -> None:
         for name, value in outputs.items():
-            self.log(
-                f"{split}/{name}",
-                value.detach().double().mean(),
-                on_step=False,
-                on_epoch=True,
-                sync_dist=True,
-                batch_size=len(value),
-                prog_bar=split == "val" and name in self.progress_bar_terms,
-            )
+            total = torch.stack([value.detach().double().sum(), torch.tensor(len(value), device=value.device)])
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+
+    def _log_evaluation(self, split: str) -> dict[str, float]:
+        """Log each term's mean over the examples of all ranks, and return them."""
+        means = {}
+        for name, sums in self._sums.items():
+            total, count = sum_over_ranks(sums)
+            mean = total / count  # a tensor: Lightning would make single precision of a number
+            shown = split == "val" and name in self.progress_bar_terms
+            # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
+            self.log(f"{split}/{name}", mean, sync_dist=True, batch_size=1, prog_bar=shown)
+            means[name] = mean.item()
+        self._forget_evaluation()
+        return means
+
+    def on_validation_epoch_start(self) -> None:
+        self._forget_evaluation()
+
+    def on_test_epoch_start(self) -> None:
+        self._forget_evaluation()
 
     def on_validation_batch_end(self, outputs, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._log_evaluation("val", outputs or {})
+        self._add_evaluation(outputs or {})
 
     def on_test_batch_end(self, outputs, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._log_evaluation("test", outputs or {})
+        self._add_evaluation(outputs or {})
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_evaluation("test")

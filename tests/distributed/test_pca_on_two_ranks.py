@@ -67,7 +67,10 @@ def test_fit_finds_what_scikit_learn_does(ranks):
     # 197 validation examples: they don't divide by two.
     errors = ((held_out - reference.inverse_transform(reference.transform(held_out))) ** 2).sum(1)
     variances = ((held_out - reference.mean_) ** 2).sum(1)
-    ratio = ranks[0]["figures"]["val/explained_variance_ratio"]
+    figures = ranks[0]["figures"]
+    np.testing.assert_allclose(figures["val/squared_error"], errors.mean(), rtol=1e-5)
+    np.testing.assert_allclose(figures["val/variance"], variances.mean(), rtol=1e-5)
+    ratio = figures["val/explained_variance_ratio"]
     np.testing.assert_allclose(ratio, 1 - errors.sum() / variances.sum(), rtol=1e-5)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lit_gen.distributed import rank, sum_over_ranks
+from lit_gen.distributed import rank
 from lit_gen.errors import UserError
 from lit_gen.metrics.principal_components import (
     PrincipalComponents,
@@ -66,7 +66,6 @@ class PCA(OnePassModel):
         self.register_buffer("eigenvalues", torch.zeros(size))
         self.register_buffer("num_examples", torch.zeros((), dtype=torch.int64))  # 0: not found yet
         self._moments: StreamingMoments | None = None
-        self._sums = torch.zeros(2, dtype=torch.float64)
 
     @property
     def found(self) -> PrincipalComponents:
@@ -101,7 +100,6 @@ class PCA(OnePassModel):
         found = self.found
         squared_error = (x - found.decode(found.encode(x))).square().sum(1)
         variance = (x - self.mean).square().sum(1)
-        self._sums += torch.stack([squared_error.sum(), variance.sum()]).to(self._sums)
         return {"squared_error": squared_error, "variance": variance}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -184,20 +182,14 @@ class PCA(OnePassModel):
     def _device_of_sums(self) -> torch.device:
         return self.device if self.device.type != "mps" else torch.device("cpu")
 
-    def on_validation_epoch_start(self) -> None:
-        self._sums = torch.zeros(2, dtype=torch.float64, device=self._device_of_sums())
-
-    on_test_epoch_start = on_validation_epoch_start
-
     def on_validation_epoch_end(self) -> None:
-        self._log_ratio("val")
+        self._log_ratio("val", self._log_evaluation("val"))
 
     def on_test_epoch_end(self) -> None:
-        self._log_ratio("test")
+        self._log_ratio("test", self._log_evaluation("test"))
 
-    def _log_ratio(self, split: str) -> None:
-        squared_error, variance = sum_over_ranks(self._sums).tolist()
-        ratio = 1 - squared_error / variance if variance > 0 else math.nan
+    def _log_ratio(self, split: str, means: dict[str, float]) -> None:
+        ratio = 1 - means["squared_error"] / means["variance"] if means["variance"] > 0 else math.nan
         self.log(f"{split}/explained_variance_ratio", ratio, sync_dist=True, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
