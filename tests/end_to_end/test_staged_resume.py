@@ -96,7 +96,6 @@ def losses(stage: Path) -> list[list[str]]:
 def test_killed_in_every_stage_equals_unbroken(tmp_path):
     """The kills: in mid-epoch of each stage, and as soon as the first stage's summary, its last trace, is written."""
     unbroken = start("fit", *ARGUMENTS, f"--runs={tmp_path / 'unbroken'}")
-    finish(unbroken)
     broken = start("fit", *ARGUMENTS, f"--runs={tmp_path / 'broken'}")
     killed_at = {}
     for number, stage in enumerate(STAGES):
@@ -112,6 +111,7 @@ def test_killed_in_every_stage_equals_unbroken(tmp_path):
             assert not (run / "stages" / STAGES[1] / "checkpoints" / "last.ckpt").exists()
             broken = start("fit", "--resume", str(run))
     told = finish(broken)
+    finish(unbroken)
 
     assert told.count("finished before") == 3
     assert all(step % 110 and step < STEPS for step in killed_at.values()), killed_at
