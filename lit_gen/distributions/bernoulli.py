@@ -8,11 +8,11 @@ from lit_gen.distributions.precision import at_least_single
 
 
 class _SummedLogProb(torch.autograd.Function):
-    """sum_d x_d l_d - softplus(l_d) for logits l, in half the time of the binary cross entropy and its gradient.
+    """sum_d x_d l_d - softplus(l_d) for logits l, in less time than the binary cross entropy and its gradient.
 
     With p = sigmoid(l), softplus(l) = max(l, 0) - log max(p, 1 - p). The sum of the logarithms is the logarithm of a
     product: factors are multiplied in sixteens first, each at least 1/2, so nothing underflows, and the gradient,
-    x - p, is at hand. Errors are of the order of the rounding of p.
+    x - p, is at hand.
     """
 
     @staticmethod
@@ -20,15 +20,16 @@ class _SummedLogProb(torch.autograd.Function):
         """(B, D), (B, D) -> (B,)."""
         p = logits.sigmoid()
         ctx.save_for_backward(logits, x, p)
-        scratch = logits.relu()
-        total = torch.linalg.vecdot(logits, x) - scratch.sum(1)
+        # Pixel by pixel: where the logits are large, the sums of the two terms all but cancel.
+        scratch = logits.relu().addcmul_(logits, x, value=-1)
+        excess = scratch.sum(1)
         likelier = torch.sub(p, 0.5, out=scratch).abs_().add_(0.5)  # max(p, 1 - p)
         for _ in range(4):
             half, rest = divmod(likelier.shape[1], 2)
             if rest:
                 break
             likelier = likelier[:, :half].mul_(likelier[:, half:])
-        return total + likelier.log().sum(1)
+        return likelier.log().sum(1) - excess
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -68,6 +68,11 @@ def test_single_precision_loses_nothing_that_matters():
     logits, x = 5 * torch.randn(64, 784), torch.rand(64, 784).bernoulli()
     exact = BernoulliHead()(logits.double()).log_prob(x.double())
     torch.testing.assert_close(BernoulliHead()(logits).log_prob(x).double(), exact, rtol=1e-6, atol=0)
+    # Sure of most pixels, and right: logits that add up to thousands make a log-probability of a few nats.
+    logits = 15 * (2 * x - 1) + 5 * torch.randn(64, 784)
+    exact = BernoulliHead()(logits.double()).log_prob(x.double())
+    assert exact.mean() > -10
+    torch.testing.assert_close(BernoulliHead()(logits).log_prob(x).double(), exact, rtol=0, atol=5e-5)
 
 
 def test_second_derivatives_are_right():
