@@ -177,10 +177,7 @@ class PCA(OnePassModel):
             check_num_components(self.num_components, len(self.mean), data.num_examples("train"))
 
     def _no_moments(self) -> StreamingMoments:
-        return StreamingMoments(len(self.mean), self._device_of_sums())
-
-    def _device_of_sums(self) -> torch.device:
-        return self.device if self.device.type != "mps" else torch.device("cpu")
+        return StreamingMoments(len(self.mean), self.device if self.device.type != "mps" else "cpu")
 
     def on_validation_epoch_end(self) -> None:
         self._log_ratio("val", self._log_evaluation("val"))
@@ -202,6 +199,8 @@ class PCA(OnePassModel):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self._moments = None
-        if MOMENTS_KEY in checkpoint and rank() == 0:
-            self._moments = self._no_moments()
+        if MOMENTS_KEY not in checkpoint:
+            return
+        self._moments = self._no_moments()  # on every rank: all take part in the next save, before a batch too
+        if rank() == 0:
             self._moments.load_state_dict(checkpoint[MOMENTS_KEY])

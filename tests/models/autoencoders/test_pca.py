@@ -11,7 +11,7 @@ from lit_gen.cli.main import main
 from lit_gen.data.digits import Digits
 from lit_gen.errors import UserError
 from lit_gen.models.autoencoders.pca import MOMENTS_KEY, PCA
-from lit_gen.protocols import Codes, ExactLikelihood, Filters, PriorQuantiles, Samples
+from lit_gen.protocols import Batch, Codes, ExactLikelihood, Filters, PriorQuantiles, Samples
 
 IMAGE = (1, 8, 8)
 CONFIG = "conf/autoencoders/pca_digits.yaml"
@@ -183,6 +183,22 @@ def test_resumed_within_the_pass_it_has_the_bits_of_the_unbroken_run(tiny, tmp_p
         assert torch.equal(value, resumed.state_dict()[name]), name
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     assert MOMENTS_KEY not in torch.load(tmp_path / "end.ckpt", weights_only=True)
+
+
+def test_every_rank_of_a_resumed_pass_takes_part_in_a_save_before_its_first_batch(monkeypatch, train):
+    """Each joins the sums of all ranks then, and one that stayed away would leave the others waiting."""
+    source = PCA(IMAGE, 10)
+    source.gather(Batch(train[:100], None, None))
+    saved = {}
+    source.on_save_checkpoint(saved)
+    total = 0
+    for number in range(2):
+        monkeypatch.setattr("lit_gen.models.autoencoders.pca.rank", lambda number=number: number)
+        model, again = PCA(IMAGE, 10), {}
+        model.on_load_checkpoint(saved)
+        model.on_save_checkpoint(again)
+        total += again[MOMENTS_KEY]["count"]
+    assert total == 100
 
 
 def test_a_checkpoint_within_the_pass_is_not_taken_for_a_result(tiny, test):
