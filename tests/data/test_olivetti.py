@@ -92,6 +92,22 @@ def test_cuts_depend_on_the_seed_and_nothing_else(tmp_path):
     assert few.fingerprint("train") == FaceCuts(num_cuts=2, root=str(tmp_path)).fingerprint("train")
 
 
+def test_angles_and_scales_are_uniform_over_the_papers_ranges(root, monkeypatch):
+    drawn = []
+
+    def spy(face, angle, scale, size):
+        drawn.append((angle, scale))
+        return torch.zeros(len(angle), 1, *size, dtype=torch.uint8)
+
+    monkeypatch.setattr("lit_gen.data.olivetti.cut", spy)
+    FaceCuts(num_cuts=20, root=root)._cut(torch.zeros(400, 64, 64, dtype=torch.uint8))
+    angle, scale = (torch.cat(part) for part in zip(*drawn, strict=True))
+    for values, low, high in [(angle.rad2deg(), -90, 90), (scale, 1.4, 1.8)]:
+        assert low <= values.min() < low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) < values.max() <= high
+        assert abs(values.mean() - (low + high) / 2) < 4 * (high - low) / (12 * len(values)) ** 0.5
+
+
 def test_the_cache_gives_what_was_cut(root, tmp_path, monkeypatch):
     monkeypatch.setenv("LIT_GEN_CACHE", str(tmp_path / "cache"))
     first = FaceCuts(num_cuts=2, root=root).fingerprint("train")

@@ -36,6 +36,15 @@ def test_chunks_make_no_difference():
         assert torch.equal(found.index, whole.index) and torch.equal(found.distance, whole.distance)
 
 
+def test_what_single_precision_cannot_tell_apart_is_told_in_double():
+    """Six points a millionth apart, and others so far that the squares about their mean round that off."""
+    near = torch.arange(6, 0, -1)[:, None] * 1e-6  # the nearest is the last of them
+    reference = torch.cat([near, torch.full((20, 1), 100.0)])
+    found = nearest_neighbours(torch.zeros(1, 1), reference, 2)
+    assert found.index.tolist() == [[5, 4]]
+    torch.testing.assert_close(found.distance, torch.tensor([[1e-6, 2e-6]]).double(), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_of_equally_near_points_those_of_the_lower_rows(distance):
     reference = torch.cat([points(1, 3, 4).expand(50, 3), points(1, 3, 5).expand(50, 3)])

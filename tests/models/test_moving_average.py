@@ -60,3 +60,15 @@ def test_it_goes_on_from_a_saved_state_and_after_a_move():
         average.update_parameters(followed)
     assert_same(ours, other)
     assert not torch.equal(ours.module[0].weight, followed[0].weight)
+
+
+def test_a_state_of_before_the_first_update_begins_again():
+    followed = network()
+    ours = ExponentialMovingAverage(followed, 0.9)
+    begun = copy.deepcopy(ours.state_dict())
+    for _ in range(2):
+        change(followed)
+        ours.update_parameters(followed)
+    ours.load_state_dict(begun)
+    ours.update_parameters(followed)
+    assert_same(ours.module, followed)

@@ -73,6 +73,14 @@ def test_pictures_are_confined_to_their_range_and_the_squared_error_is_not():
     assert (terms["squared_error"] > 16).all()
 
 
+def test_points_have_no_range_to_be_confined_to():
+    model = autoencoder(encoder=MLP(2, 3, []), decoder=MLP(3, 2, []), objective=SquaredError())
+    model.decoder.layers[-1].bias.data.fill_(3.0)
+    z = torch.randn(5, 3, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(model.decode(z), model.decoder(z))
+    assert model.decode(z).max() > 1
+
+
 def test_the_corrupted_input_is_encoded_and_the_clean_one_aimed_at_in_training_only():
     plain, noisy = autoencoder().train(), autoencoder(corruption=GaussianNoise(0.5)).train()
     torch.manual_seed(3)
@@ -120,7 +128,7 @@ def test_a_codec_below_stays_as_it_was_and_out_of_the_optimizer(tiny, recwarn):
     trainer.fit(model, datamodule=tiny.TensorData(X, 12))
     assert not [warning for warning in recwarn if "eval mode" in str(warning.message)]
     assert model.training
-    assert not any(module.training for module in model.below.modules())
+    assert not any(module.training for module in model.train().below.modules())
     assert not any(parameter.requires_grad for parameter in model.below.parameters())
     held = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
     assert held == {id(p) for part in (model.encoder, model.decoder) for p in part.parameters()}
