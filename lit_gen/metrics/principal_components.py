@@ -24,7 +24,7 @@ class PrincipalComponents(NamedTuple):
         components: (k, D), orthonormal rows by falling variance; in each the entry of the greatest size is positive,
             which is scikit-learn's convention.
         eigenvalues: (D,), the covariance's, falling, at least 0; the first k are the components' variances, and the sum
-            of the others is the mean squared error of the reconstructions.
+            of the others is the squared error of the N examples' reconstructions, summed and divided by N - 1.
     """
 
     mean: Tensor

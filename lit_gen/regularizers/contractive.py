@@ -25,7 +25,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 class Contractive(nn.Module):
     """weight * ||dh/dx||_F^2, the squared Frobenius norm of the Jacobian of the code h at each example.
 
-    Rifai, Vincent, Muller, Glorot & Bengio, Contractive Auto-Encoders (2011), Eqs. 4 and 7,
+    Rifai, Vincent, Muller, Glorot & Bengio, Contractive Auto-Encoders (2011),
     https://icml.cc/2011/papers/455_icmlpaper.pdf
 
     Exact for any encoder: all rows of the Jacobian (or all columns, where the input is the smaller side) are computed

@@ -59,7 +59,7 @@ def test_leaves_modes_and_running_statistics_as_they_were(encoder):
 
 
 def test_one_sigmoid_layer_has_the_papers_closed_form():
-    """Rifai et al. 2011, Eq. 7 (and 8): sum_j (h_j (1 - h_j))^2 sum_i W_ji^2."""
+    """Rifai et al. 2011: sum_j (h_j (1 - h_j))^2 sum_i W_ji^2."""
     torch.manual_seed(0)
     encoder = MLP((1, 8, 8), 12, [], output_activation=nn.Sigmoid).double()
     x = images()
