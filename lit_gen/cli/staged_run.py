@@ -110,7 +110,14 @@ class StagedRun:
             return None
         if where != "last":
             raise UserError(f"--ckpt_path={where}: a run with stages goes on with --resume RUN or --ckpt_path=last")
-        return run_folder.latest(Path(cli.config.runs), cli.config.name).resolve()
+        newest = run_folder.latest(Path(cli.config.runs), cli.config.name).resolve()
+        if run_folder.last_stage(newest) is None:
+            # As of one stage's own config, which goes by the run's name: it is not ours to write stages into.
+            raise UserError(
+                f"--ckpt_path=last: {run_folder.shown(newest)}, the newest run of this name, has no stages; name the "
+                "run with --resume RUN"
+            )
+        return newest
 
     def _is_finished(self, stage: Stage) -> bool:
         # The last stage goes on as any run does, for as many epochs as it is now asked for.
@@ -215,17 +222,22 @@ def told_of(stage: Stage) -> Iterator[None]:
 
 
 def try_on_data(cli: StageCLI) -> None:
-    """Let the model say whether it takes the data's shapes: its ``setup``, which Lightning will call again.
+    """Let the data say whether they can be had as asked for, and the model whether it takes their shapes.
+
+    Calls what Lightning will call again in the stage's own fit.
 
     Raises:
-        UserError: it doesn't.
+        UserError: they can't, or it doesn't.
     """
+    cli.model.trainer = cli.datamodule.trainer = cli.trainer
+    cli.trainer.datamodule = cli.datamodule
     if is_rank_zero():
         cli.datamodule.prepare_data()  # a model may look at the first examples
-    cli.model.trainer = cli.trainer
-    cli.trainer.datamodule = cli.datamodule
-    # A model may ask there for what only a fit has; if something is wrong with it, its own fit will say so.
+    # Data or a model may ask for what only a fit has; if something is wrong with them, their own fit will say so.
     with suppress(AttributeError, RuntimeError, NotImplementedError, TypeError):
+        if is_rank_zero():  # the others may be ahead of what it prepares
+            cli.datamodule.setup("fit")
+            cli.datamodule.train_dataloader()
         cli.model.setup("fit")
 
 

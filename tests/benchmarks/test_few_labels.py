@@ -5,7 +5,6 @@ import statistics
 import pytest
 
 from benchmarks.few_labels import FewLabels, Pair, table_row
-from lit_gen.cli.main import main
 
 CONFIG = "conf/classifiers/few_labels_digits.yaml"
 
@@ -41,11 +40,3 @@ def test_the_table_tells_mean_and_spread():
     assert pairs[0].error_ratio == pytest.approx(0.5)
     line = table_row(10, pairs)
     assert "pretrained 85.00 +- 7.07, scratch 82.50 +- 3.54 %" in line and "better in 1 of 2" in line
-
-
-def test_fewer_labels_than_classes_in_the_second_stage(tmp_path, capsys):
-    words = ["--stages.fine_tuned.data.num_labels=9", "--stages.fine_tuned.data.batch_size=9"]
-    words += ["--stages.pretrained.trainer.max_epochs=1", "--wandb=false", f"--runs={tmp_path}"]
-    assert main(["fit", "--config", CONFIG, *words]) == 2
-    told = capsys.readouterr().err.strip()
-    assert told.splitlines()[-1].startswith("lit-gen: error: ") and "fewer than the 10 classes" in told

@@ -158,6 +158,21 @@ def test_fast_dev_run_hands_on_what_is_at_hand(two, tmp_path):
     assert figures["two/test/loss"] == figures["one/test/loss"]
 
 
+def test_the_best_checkpoint_is_handed_on_where_one_was_chosen(two, tmp_path):
+    # By the least accuracy, which is that of the first epoch.
+    worse = ["--stages.one.monitor=val/accuracy", "--trainer.max_epochs=3"]
+    still = ["--stages.two.model.optimizer.lr=0.0", "--wandb=false", f"--runs={tmp_path / 'runs'}"]
+    assert main(["fit", "--config", str(two), *worse, *still]) == 0
+    run = only_run(tmp_path / "runs")
+    one, two_ = (run / "stages" / name / "checkpoints" for name in ("1_one", "2_two"))
+    best, last, begun = (
+        torch.load(path, weights_only=True)["state_dict"]
+        for path in (one / "best.ckpt", one / "last.ckpt", two_ / "last.ckpt")
+    )
+    assert any(not torch.equal(best[name], last[name]) for name in best), "chosen before the last epoch"
+    assert all(torch.equal(best[name], begun[name]) for name in best)
+
+
 def test_stage_without_a_checkpoint_is_trained_again(two, tmp_path, capsys):
     arguments = ["fit", "--config", str(two), "--wandb=false", f"--runs={tmp_path / 'runs'}"]
     assert main([*arguments, "--stages.one.trainer.enable_checkpointing=false"]) == 0
@@ -189,6 +204,23 @@ def test_finished_stages_are_left_alone_and_the_last_one_goes_on(two, tmp_path, 
     capsys.readouterr()
     assert main(["fit", "--resume", str(run), "--stages.one.trainer.max_epochs=3"]) == 2
     assert "that stage is finished" in capsys.readouterr().err
+
+
+def test_newest_run_without_stages_is_left_alone(two, tmp_path, capsys):
+    """A stage's own config makes runs of the same name."""
+    runs = ["--wandb=false", f"--runs={tmp_path / 'runs'}"]
+    assert main(["fit", "--config", str(two), *runs]) == 0
+    alone = only_run(tmp_path / "runs") / "stages" / "2_two" / "config.yaml"
+    assert main(["fit", "--config", str(alone), *runs]) == 0
+    (plain,) = (path for path in (tmp_path / "runs" / "two").iterdir() if (path / "checkpoints").is_dir())
+    plain = plain.rename(plain.with_name("99999999"))
+    before = {path: path.read_bytes() for path in plain.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["fit", "--config", str(two), *runs, "--ckpt_path=last"]) == 2
+    told = capsys.readouterr().err
+    assert "99999999, the newest run of this name, has no stages" in told
+    assert told.count("\n") == 1
+    assert {path: path.read_bytes() for path in plain.rglob("*") if path.is_file()} == before
 
 
 def test_stage_killed_before_its_first_checkpoint_begins_anew(two, tmp_path):
@@ -290,6 +322,18 @@ def refused(tmp_path, capsys):
         return told.err
 
     return refused
+
+
+LABELS = "conf/classifiers/few_labels_digits.yaml"
+OF_THE_DATA = {
+    "--stages.fine_tuned.data.num_labels=7": "stage 'fine_tuned': num_labels 7 is fewer than the 10 classes",
+    "--stages.fine_tuned.data.batch_size=50": "stage 'fine_tuned': batch_size 50 is more than the 20 training examples",
+}
+
+
+@pytest.mark.parametrize("argument", OF_THE_DATA)
+def test_what_a_later_stages_data_cannot_be(refused, argument):
+    assert OF_THE_DATA[argument] in refused(LABELS, argument)
 
 
 @pytest.mark.parametrize("argument", ONE_LINE)
