@@ -161,7 +161,7 @@ def _mean_state(machine: BoltzmannMachine, data) -> tuple[Tensor, int]:
     """Mean visible state (D,) of the training split over all ranks, and how many examples that were."""
     device = machine.weight.device
     # Grey levels are the means of what binarization makes of them.
-    total = torch.zeros(machine.visible.num_units + 1, dtype=torch.float32, device=device)
+    total = torch.zeros(machine.visible.num_units + 1, dtype=machine.weight.dtype, device=device)
     for batch in data.reference_loader("train"):
         total[:-1] += machine.visible_state(batch.x.to(device)).sum(0)
         total[-1] += len(batch.x)

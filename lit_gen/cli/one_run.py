@@ -59,6 +59,7 @@ def mistakes_told(cli: LitGenCLI) -> Iterator[None]:
         cli.discard()
         raise
     except MisconfigurationException as error:
+        cli.discard()
         raise UserError(str(error)) from error
     except SystemExit as stop:
         # How Lightning ends after a Ctrl-C that it handled itself: in an evaluation, or the second one.

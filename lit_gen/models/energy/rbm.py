@@ -176,9 +176,9 @@ class RBM(ManualOptimizationModel):
         Returns:
             ``loss``, that difference, and ``free_energy`` of ``v``, scalars in nats.
         """
-        # In single precision whatever the trainer's: a gradient is the small difference of two sums.
+        # In the weights' own precision whatever the trainer's: a gradient is the small difference of two sums.
         with torch.autocast(v.device.type, enabled=False):
-            v = v.float()
+            v = v.to(self.weight.dtype)
             hidden_input = self.hidden_input(v)
             mean = self.hidden.mean(hidden_input)
             v_model = self._model_states(mean)
@@ -296,6 +296,8 @@ class RBM(ManualOptimizationModel):
         super().on_fit_start()
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             raise UserError("an RBM sets its gradients itself, without a loss scaler: take precision: 32-true")
+        if self.weight.dtype not in (torch.float32, torch.float64):
+            raise UserError(f"an RBM's weights can't be {self.weight.dtype}: take precision: 32-true or bf16-mixed")
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
