@@ -16,7 +16,7 @@ from lit_gen.cli.main import main
 from lit_gen.data.frames import ImageFrames
 from lit_gen.errors import UserError
 from lit_gen.metrics.code_quantization import UniformQuantizer
-from lit_gen.metrics.frame_coder import FrameCoder
+from lit_gen.metrics.frame_coder import FrameCoder, jpeg_of_size
 from lit_gen.metrics.psnr import psnr_db
 from lit_gen.models.autoencoders.pca import PCA
 
@@ -69,6 +69,23 @@ def test_figures_are_those_of_the_files(make_trainer, model, frames):
     assert "5 bits over [-1.0, 1.0], 5-byte header" in callback.protocols["test/psnr_db_5bit_china"]
     assert "trained on frames of the image it is of" in callback.protocols["test/psnr_db_5bit_china"]
     assert "trained on frames of other images" in callback.protocols["test/psnr_db_5bit_flower"]
+
+
+def test_jpeg_is_given_the_models_bytes(make_trainer, model):
+    """Where JPEG's headers fit; PCA's file is of another length."""
+    frames = ImageFrames(side=128, num_frames=600, num_validation=50, batch_size=50)
+    trainer = make_trainer(Compression(bits=[6], code_range=(-4.0, 4.0)))
+    trainer.test(model, frames, verbose=False)
+    for photograph in frames.photographs:
+        model_bytes, pca_bytes, jpeg_bytes = (
+            int(trainer.callback_metrics[f"test/bytes_{who}6bit_{photograph.name}"]) for who in ("", "pca_", "jpeg_")
+        )
+        jpeg = jpeg_of_size(photograph.pixels, model_bytes)
+        assert jpeg_bytes == len(jpeg.data)
+        assert jpeg_bytes <= model_bytes
+        assert jpeg_bytes != len(jpeg_of_size(photograph.pixels, pca_bytes).data)
+        told = float(trainer.callback_metrics[f"test/psnr_db_jpeg_6bit_{photograph.name}"])
+        assert told == pytest.approx(psnr_db(jpeg.image, photograph.pixels), abs=1e-4)
 
 
 def test_pca_beside_itself_is_itself(make_trainer, frames, tmp_path):

@@ -65,6 +65,17 @@ def test_the_mean_weight_is_the_partition_function_whatever_the_base():
         assert abs(estimate.value - exact) < 4 * estimate.standard_error
 
 
+def test_few_temperatures_and_great_weights_are_unbiased_too():
+    """Whatever the temperatures: an error in what one of them means for a layer is not made up for by many."""
+    rbm = machine(BernoulliUnits(5), BernoulliUnits(4), 1.5)
+    exact = exact_log_partition(rbm)
+    torch.manual_seed(3)
+    log_weights = ais_log_weights(rbm, torch.zeros(5), torch.tensor([0.0, 0.4, 0.7, 1.0]), 200_000)
+    estimate = log_partition(log_weights)
+    assert estimate.standard_error < 0.02
+    assert abs(estimate.value - exact) < 4 * estimate.standard_error
+
+
 def test_without_weights_one_temperature_is_exact():
     rbm = machine(BernoulliUnits(5), BernoulliUnits(3), 0.0)
     log_weights = ais_log_weights(rbm, rbm.visible.bias.detach(), steps(1), 4)

@@ -231,7 +231,7 @@ def test_gibbs_chains_of_gaussian_units_keep_the_models_distribution(small):
 
 @pytest.mark.parametrize("num_chains", [None, 50])
 def test_samples_have_the_models_mean(small, num_chains):
-    rbm = small.rbm(num_sample_steps=60, num_chains=num_chains)
+    rbm = small.rbm(scale=2.0, seed=2, num_sample_steps=60, num_chains=num_chains)  # two steps are 0.17 off
     states = small.binary(5)
     p = (-rbm.free_energy(states) - exact_log_partition(rbm)).exp().float().detach()
     torch.manual_seed(1)
@@ -540,6 +540,18 @@ def test_brain_float_trains_in_single_precision(tiny, small):
     tiny.trainer(max_steps=3).fit(single, tiny.Loader(small.binary(5), 8))
     tiny.trainer(max_steps=3, precision="bf16-mixed").fit(mixed, tiny.Loader(small.binary(5), 8))
     assert all(torch.equal(value, mixed.state_dict()[name]) for name, value in single.state_dict().items())
+
+
+def test_trains_in_double_precision(tiny, small):
+    single, double = small.rbm(), small.rbm()
+    v = small.binary(5)
+    for rbm, precision in ((single, "32-true"), (double, "64-true")):
+        rbm.gibbs = lambda v, num_steps: v
+        rbm.visible.draw = lambda mean: mean.round()  # the same draws in both
+        rbm.hidden.draw = lambda mean: mean.round()
+        tiny.trainer(max_steps=3, precision=precision).fit(rbm, tiny.Loader(v, 8))
+    assert double.weight.dtype == torch.float64
+    torch.testing.assert_close(double.weight.float(), single.weight, rtol=1e-4, atol=1e-6)
 
 
 def test_refuses_a_momentum_that_the_optimizer_has_not(tiny, small):
