@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
 from lit_gen.cli import run_folder
@@ -190,7 +190,8 @@ def print_table(
 ) -> None:
     """The few lines a run ends with."""
     told = protocols_of(trainer)
-    table = Table("figure", "value", "protocol", title=title, title_justify="left", min_width=len(title))
+    figure = Column("figure", overflow="fold")  # a name cut short is of no use
+    table = Table(figure, "value", "protocol", title=title, title_justify="left", min_width=len(title))
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}", told.get(name, ""))
     for name, value in timing.items():

@@ -109,10 +109,10 @@ def whole(stages: Sequence[Stage], configs: Mapping[str, str]) -> str:
     Returns:
         YAML in which what all stages share stands once.
     """
-    read = [yaml.safe_load(configs[stage.name]) for stage in stages]
-    common = {key: value for key, value in read[0].items() if all(key in c and c[key] == value for c in read)}
+    resolved = [yaml.safe_load(configs[stage.name]) for stage in stages]
+    common = {key: value for key, value in resolved[0].items() if all(key in c and c[key] == value for c in resolved)}
     items = []
-    for stage, config in zip(stages, read, strict=True):
+    for stage, config in zip(stages, resolved, strict=True):
         # From one stage's root to this one's is written as it was read: as the stage's name.
         start = stage.start_from.get("") if list(stage.start_from) == [""] else stage.start_from
         own = {key: value for key, value in config.items() if key not in (*common, "name", *OF_THE_RUN)}
