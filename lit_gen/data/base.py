@@ -140,7 +140,7 @@ class InMemoryData(LightningDataModule):
         self._arrays = arrays
 
     def _validation_rows(self, count: int) -> Tensor:
-        """Which ``num_validation`` of the ``count`` examples read for training are held out, in ascending order.
+        """Which ``num_validation`` of the ``count`` examples read for training are held out, in the order they come in.
 
         Drawn by ``split_seed``; a subclass whose neighbours are alike (pictures of one person) says otherwise.
         """

@@ -47,7 +47,8 @@ class _Faces(ImageData):
         return Arrays(Part(x[:border], label[:border], origin), Part(x[border:], label[border:], origin))
 
     def _validation_rows(self, count: int) -> Tensor:
-        return torch.arange(count - self.num_validation, count)
+        # One of each person in turn: the first few, which pictures show, would else be one person's, or one face's.
+        return torch.arange(count - self.num_validation, count).view(PEOPLE["val"], -1).T.flatten()
 
 
 class Olivetti(_Faces):

@@ -30,7 +30,7 @@ def test_people_are_in_one_split_each(root):
         split: torch.cat([b.label for b in data.reference_loader(split)]).tolist() for split in ("train", "val", "test")
     }
     assert people["train"] == [k // 10 for k in range(250)]
-    assert people["val"] == [k // 10 for k in range(250, 300)]
+    assert people["val"] == 10 * [25, 26, 27, 28, 29]  # pictures show the first few
     assert people["test"] == [k // 10 for k in range(300, 400)]
     assert greys(data, "test").tolist() == [k // 2 for k in range(300, 400)]
     assert data.num_classes == 40 and data.image_shape == (1, 64, 64)
@@ -68,7 +68,7 @@ def test_cuts_are_counted_and_labelled_by_person(root):
     data = FaceCuts(num_cuts=3, root=root, batch_size=50)
     assert [data.num_examples(s) for s in ("train", "val", "test")] == [750, 150, 300]
     assert greys(data, "train").tolist() == [k // 3 // 2 for k in range(750)]
-    assert greys(data, "val").tolist() == [k // 3 // 2 for k in range(750, 900)]
+    assert greys(data, "val").tolist() == [(750 + 30 * person + k) // 3 // 2 for k in range(30) for person in range(5)]
     label = torch.cat([b.label for b in data.reference_loader("test")])
     assert label.tolist() == [k // 30 for k in range(900, 1200)] and data.event_shape == (1, 25, 25)
 
