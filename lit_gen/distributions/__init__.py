@@ -1,6 +1,15 @@
 """Heads, which turn a network's output into a distribution, and priors."""
 
 from lit_gen.distributions.bernoulli import BernoulliHead, PixelwiseBernoulli
+from lit_gen.distributions.categorical import CategoricalHead, LevelCategorical
+from lit_gen.distributions.continuous_bernoulli import ContinuousBernoulli, ContinuousBernoulliHead
+from lit_gen.distributions.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticHead
+from lit_gen.distributions.discretized_logistic_mixture import (
+    DiscretizedLogisticMixture,
+    DiscretizedLogisticMixtureHead,
+)
+from lit_gen.distributions.laplace import IndependentLaplace, LaplaceHead
+from lit_gen.distributions.location_scale import LearnedScale
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.distributions.units import BernoulliUnits, GaussianUnits

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lit_gen.distributions.precision import at_least_single
+from lit_gen.distributions.support import check_unit_interval
 
 
 class _SummedLogProb(torch.autograd.Function):
@@ -84,3 +85,11 @@ class BernoulliHead(nn.Module):
     def forward(self, params: Tensor) -> PixelwiseBernoulli:
         """(B, *event_shape) -> a distribution with batch (B,)."""
         return PixelwiseBernoulli(at_least_single(params))
+
+    def check(self, x: Tensor, what: str = "the data") -> None:
+        """Refuse values that there are not.
+
+        Raises:
+            UserError: ``x`` leaves [0, 1].
+        """
+        check_unit_interval(x, type(self).__name__, what)
