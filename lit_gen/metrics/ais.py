@@ -62,19 +62,6 @@ class LogPartition(NamedTuple):
     standard_error: Tensor
 
 
-def paper_temperatures(num: int, device: torch.device | str = "cpu") -> Tensor:
-    """(num + 1,) inverse temperatures from 0 to 1: 1/29 of the steps up to 0.5, 8/29 up to 0.9, 20/29 up to 1.
-
-    The proportions of Salakhutdinov & Murray (2008), Section 4.1, whose ``num`` is 14,500.
-    """
-    share = torch.tensor([0.0, 1 / 29, 9 / 29, 1.0], dtype=torch.float64)
-    ends = torch.tensor([0.0, 0.5, 0.9, 1.0], dtype=torch.float64)
-    place = torch.arange(num + 1, dtype=torch.float64) / num
-    piece = torch.bucketize(place, share[1:-1], right=True)
-    within = (place - share[piece]) / (share[piece + 1] - share[piece])
-    return (ends[piece] + within * (ends[piece + 1] - ends[piece])).clamp_max(1.0).to(device)
-
-
 @torch.no_grad()
 def ais_log_weights(machine: BoltzmannMachine, base_bias: Tensor, temperatures: Tensor, num_chains: int) -> Tensor:
     """Log importance weights of ``num_chains`` independent chains, (num_chains,) float64; E[exp(w)] = Z.
