@@ -27,7 +27,7 @@ from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 
 GOAL = 1.10
-TURNS = 11
+TURNS = 15
 BATCH = 128
 
 
