@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.distributed import sum_over_ranks
+from lit_gen.distributions.units import BernoulliUnits
 from lit_gen.errors import UserError
 from lit_gen.metrics.ais import (
     BoltzmannMachine,
@@ -69,6 +70,14 @@ class PartitionFunction(Callback):
                 f"PartitionFunction can't score a {name} with a 'below': its likelihood would be of codes, not of "
                 "the data; take the callback out of the config."
             )
+        data = trainer.datamodule
+        if isinstance(pl_module.visible, BernoulliUnits) and getattr(data, "binarization", None) == "none":
+            x = next(iter(data.reference_loader("train"))).x
+            if not ((x == 0) | (x == 1)).all():
+                raise UserError(
+                    "PartitionFunction can't score grey data by Bernoulli units, of which only 0 and 1 have a "
+                    "probability: set data.binarization, or take the callback out of the config."
+                )
 
     def _measures(self, trainer: Trainer) -> bool:
         return trainer.state.fn == TrainerFn.VALIDATING

@@ -1,12 +1,13 @@
 """What one stage of a staged run hands on to a later one, and whether it fits there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Size, Tensor, nn
 
 from lit_gen.cli.stages import Stage, nearest
 from lit_gen.errors import UserError
+from lit_gen.networks.pretrained import Pretrained
 from lit_gen.protocols import HandsOn
 
 Shapes = Mapping[str, Size]
@@ -65,6 +66,24 @@ def transfers(stage: Stage, takes: Shapes, gives: Mapping[str, Shapes], later: l
                 )
             planned[transfer.target] = transfer
     return list(planned.values())
+
+
+def check_below(stage: Stage, model: nn.Module, planned: Sequence[Transfer]) -> None:
+    """Refuse a stage whose frozen ``below`` would stay as it was initialised, in whole or in part.
+
+    Raises:
+        UserError: a parameter there that nothing hands over, and that isn't of a ``Pretrained`` network.
+    """
+    below = getattr(model, "below", None)
+    if not isinstance(below, nn.Module):
+        return
+    filled = {transfer.target for transfer in planned}
+    for name, module in below.named_modules(prefix="below"):
+        if isinstance(module, Pretrained):
+            filled |= {f"{name}.{parameter}" for parameter, _ in module.named_parameters()}
+    for name, _ in below.named_parameters(prefix="below"):
+        if name not in filled:
+            raise UserError(f"stage '{stage.name}': {name} is frozen, and start_from hands nothing over to it")
 
 
 def _matched(name: str, target: str, takes: Shapes, giver: str, prefix: str, gives: Shapes) -> list[Transfer]:

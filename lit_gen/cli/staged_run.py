@@ -58,6 +58,7 @@ class StagedRun:
             later = [other.name for other in self.stages[stage.number - 1 :]]
             takes = handing_on.shapes(cli.model.state_dict())
             self.transfers[stage.name] = handing_on.transfers(stage, takes, gives, later)
+            handing_on.check_below(stage, cli.model, self.transfers[stage.name])
             with told_of(stage):
                 try_on_data(cli)
             self._configs[stage.name] = cli.config_text()

@@ -123,6 +123,10 @@ def test_refuses_models_that_are_no_machine_of_the_data(make_trainer, linear_mod
     below = Codec(torch.nn.Sequential(torch.nn.Flatten(), linear, torch.nn.Sigmoid()), unflatten)
     with pytest.raises(UserError, match="of codes, not of the data"):
         make_trainer(PartitionFunction()).test(machine(BernoulliUnits(9), below=below), Data())
+    grey = Data(x=GREY)
+    grey.binarization = "none"
+    with pytest.raises(UserError, match="can't score grey data by Bernoulli units.*set data.binarization"):
+        make_trainer(PartitionFunction()).test(machine(), grey)
 
 
 @pytest.mark.parametrize("wrong", [{"num_chains": 1}, {"num_temperatures": 0}])

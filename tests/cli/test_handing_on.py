@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from lit_gen.cli.handing_on import Transfer, handed_on, shapes, transfers
+from lit_gen.cli.handing_on import Transfer, check_below, handed_on, shapes, transfers
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import UserError
+from lit_gen.networks.pretrained import Pretrained
 
 SMALL = {"weight": torch.Size([3, 4]), "bias": torch.Size([3])}
 
@@ -91,3 +92,27 @@ def test_a_model_hands_on_what_it_says_or_its_state_dict():
     assert shapes(handed_on(plain)) == SMALL
     assert list(handed_on(own)) == ["half"]
     assert torch.equal(handed_on(own)["half"], own.weight / 2)
+
+
+class OnTop(nn.Module):
+    def __init__(self, below: nn.Module) -> None:
+        super().__init__()
+        self.below = below
+
+
+def test_nothing_below_stays_as_it_was_initialised():
+    stage = Stage(2, "rbm_2", {}, [], [])
+    model = OnTop(nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 2)}))
+    everything = [Transfer(name, "rbm_1", name) for name in model.state_dict()]
+    check_below(stage, model, everything)
+    check_below(stage, nn.Linear(2, 2), [])
+    with pytest.raises(UserError, match=r"'rbm_2': below.decoder.weight is frozen, and start_from hands nothing over"):
+        check_below(stage, model, everything[:2])
+
+
+def test_a_pretrained_network_below_needs_nothing_handed_over(tmp_path):
+    network = nn.Linear(2, 3)
+    state = {f"encoder.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "last.ckpt")
+    model = OnTop(nn.Sequential(Pretrained(network, str(tmp_path / "last.ckpt"), "encoder")))
+    check_below(Stage(2, "net", {}, [], []), model, [])
