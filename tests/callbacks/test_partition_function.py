@@ -125,7 +125,7 @@ def test_refuses_models_that_are_no_machine_of_the_data(make_trainer, linear_mod
         make_trainer(PartitionFunction()).test(machine(BernoulliUnits(9), below=below), Data())
     grey = Data(x=GREY)
     grey.binarization = "none"
-    with pytest.raises(UserError, match="can't score grey data by Bernoulli units.*set data.binarization"):
+    with pytest.raises(UserError, match=r"can't score grey data by Bernoulli units.*set data.binarization"):
         make_trainer(PartitionFunction()).test(machine(), grey)
 
 
