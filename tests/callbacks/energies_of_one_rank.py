@@ -44,3 +44,6 @@ if __name__ == "__main__":
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=world_size)
     print(json.dumps(measure(rank, world_size)))
+    if world_size > 1:
+        dist.barrier()  # a rank that leaves early makes the other one's end abort
+        dist.destroy_process_group()
