@@ -37,8 +37,19 @@ class Samples(Protocol):
 class ImportanceWeights(Protocol):
     """A model whose likelihood is estimated by importance sampling: p(x) = E_{z ~ q(z|x)} [p(x, z) / q(z|x)]."""
 
-    def log_importance_weights(self, x: Tensor, num_samples: int) -> Tensor:
-        """(num_samples, B) values of log p(x, z) - log q(z|x) in nats, independent draws of z for each."""
+    def log_importance_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
+        """(num_samples, B) values of log p(x, z) - log q(z|x) in nats, independent draws of z for each.
+
+        ``label``, (B,) class indices, is what a conditional model conditions on; the others don't look at it.
+        """
+
+
+@runtime_checkable
+class DrawsWithDensity(Protocol):
+    """A distribution that gives draws together with their log-densities."""
+
+    def rsample_with_log_prob(self, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+        """(*sample_shape, *batch_shape, *event_shape) draws and (*sample_shape, *batch_shape) log-densities in nats."""
 
 
 @runtime_checkable
@@ -66,6 +77,14 @@ class PriorQuantiles(Protocol):
 
     def prior_quantile(self, probability: Tensor) -> Tensor:
         """Coordinates of z at cumulative probabilities in (0, 1), elementwise."""
+
+
+@runtime_checkable
+class StartsAtMean(Protocol):
+    """A model that can begin where it gives the data's mean."""
+
+    def start_at_mean(self, mean: Tensor) -> None:
+        """Set what gives every example the mean ``mean``, (*event_shape), whatever the code."""
 
 
 @runtime_checkable

@@ -15,3 +15,4 @@ from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.reconstructions import Reconstructions
 from lit_gen.callbacks.sample_grid import SampleGrid
+from lit_gen.callbacks.start_at_mean import StartAtMean

@@ -86,6 +86,10 @@ class BernoulliHead(nn.Module):
         """(B, *event_shape) -> a distribution with batch (B,)."""
         return PixelwiseBernoulli(at_least_single(params))
 
+    def params_for_mean(self, mean: Tensor) -> Tensor:
+        """Means in [0, 1], brought into [0.001, 0.999] -> logits, of the same shape."""
+        return mean.clamp(1e-3, 1 - 1e-3).logit()
+
     def check(self, x: Tensor, what: str = "the data") -> None:
         """Refuse values that there are not.
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
@@ -15,19 +15,6 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lit_gen.distributed import average_gradients, world_size
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Graphs built within the block hold no gradients for ``module``'s parameters, though they pass through it."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
 
 
 class ManualOptimizationModel(GenerativeModel):

@@ -83,6 +83,11 @@ class ConvDecoder(nn.Module):
         layers.append(nn.ConvTranspose2d(widths[-1], params_per_output * image_shape[0], 4, stride=2, padding=1))
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """(C, 1, 1), or (params_per_output, C, 1, 1): a view of the last layer's bias, one for all places."""
+        return self.layers[-1].bias.view(*self._leading, self.out_shape[0], 1, 1)
+
     def forward(self, z: Tensor) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W), or (B, params_per_output, C, H, W)."""
         return self.layers(self.project(z)).view(len(z), *self._leading, *self.out_shape)

@@ -63,6 +63,12 @@ class MLP(nn.Module):
                     nn.init.zeros_(layer.bias)
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """(*out_shape), or (params_per_output, *out_shape): a view of the last layer's bias."""
+        last = [layer for layer in self.layers if isinstance(layer, nn.Linear)][-1]
+        return last.bias.view(*self._leading, *self.out_shape)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, *in_shape) -> (B, *out_shape), or (B, params_per_output, *out_shape)."""
         return self.layers(x.flatten(1)).view(len(x), *self._leading, *self.out_shape)

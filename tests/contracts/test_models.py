@@ -25,6 +25,7 @@ from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.reconstruction import CrossEntropy, SquaredError
+from lit_gen.objectives.variational import ELBO, ImportanceWeighted
 from lit_gen.protocols import Batch, Codes, ImportanceWeights, PriorQuantiles, Samples
 from lit_gen.regularizers.contractive import Contractive
 from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity
@@ -95,6 +96,11 @@ MODELS = {
     "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
     "vae_normal_learned_scale": partial(mlp_vae, partial(NormalHead, min_scale=0.01)),
     "vae_weighted": partial(mlp_vae, beta=4.0),
+    "vae_free_bits": partial(mlp_vae, objective=ELBO(num_samples=2, free_bits=0.1)),
+    "vae_sampled_kl": partial(mlp_vae, objective=ELBO(closed_form_kl=False)),
+    "iwae": partial(mlp_vae, objective=ImportanceWeighted(3, num_monte_carlo=2)),
+    "iwae_stl": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="stl")),
+    "iwae_dreg": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="dreg"), beta=0.5),
     "vae_convolutional": conv_vae,
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
@@ -222,7 +228,7 @@ def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("vae")])
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("vae", "iwae"))])
 def test_latent_variable_models_keep_their_protocols(name):
     torch.manual_seed(0)
     model = MODELS[name]().eval()

@@ -11,7 +11,6 @@ from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from lit_gen.errors import UserError
-from lit_gen.models.manual import frozen
 
 X = torch.randn(24, 2, generator=torch.Generator().manual_seed(1))
 
@@ -168,19 +167,6 @@ def test_overflown_half_precision_gradients_skip_the_step_and_lower_the_scale(ti
     assert scaler.get_scale() < 2.0**40
     assert trainer.global_step == 1
     assert all(torch.equal(before[name], value) for name, value in gan.state_dict().items())
-
-
-def test_frozen_passes_gradients_through_and_restores_what_was_trainable():
-    layer = torch.nn.Linear(2, 2)
-    layer.bias.requires_grad_(False)
-    x = torch.randn(3, 2, requires_grad=True)
-    with frozen(layer):
-        y = layer(x)
-    y.sum().backward()
-    assert layer.weight.grad is None
-    assert x.grad is not None
-    assert layer.weight.requires_grad
-    assert not layer.bias.requires_grad
 
 
 @pytest.mark.parametrize("wrong", [{"gradient_clip_norm": 0.0}, {"num_micro_batches": 0}])

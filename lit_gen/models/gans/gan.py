@@ -9,7 +9,8 @@ from torch.optim import Adam
 
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
-from lit_gen.models.manual import ManualOptimizationModel, frozen
+from lit_gen.models.frozen import frozen
+from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.models.moving_average import ExponentialMovingAverage
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator

@@ -6,14 +6,13 @@ from typing import NamedTuple
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 from torch.optim import Adam
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lit_gen.errors import UserError
-from lit_gen.models.base import GenerativeModel
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
-from lit_gen.objectives.variational import Bound, elbo
+from lit_gen.models.vaes.base import LatentVariableModel, log_px_at, log_qz_alone
+from lit_gen.objectives.variational import Inference, VariationalObjective
 from lit_gen.protocols import Batch
 
 
@@ -29,26 +28,23 @@ class Prediction(NamedTuple):
     reconstruction: Tensor
 
 
-class VAE(GenerativeModel):
+class VAE(LatentVariableModel):
     """Variational autoencoder.
 
-    Kingma & Welling, Auto-Encoding Variational Bayes (2014), Eq. 3, https://arxiv.org/abs/1312.6114
-
-    Terms, in nats, summed over the event and averaged over examples: ``reconstruction``, log p(x|z) at one z drawn
-    from q(z|x); ``kl``, in closed form; ``bound``, reconstruction - kl; ``loss``, what is minimised: in training
-    beta * kl - reconstruction, in validation and test always -bound, so that checkpoints are never chosen by a
-    weighted bound.
+    Kingma & Welling, Auto-Encoding Variational Bayes (2014), Eq. 3, https://arxiv.org/abs/1312.6114; with the
+    objective ``ImportanceWeighted`` an importance weighted autoencoder, Burda, Grosse & Salakhutdinov (2016),
+    https://arxiv.org/abs/1509.00519. The terms it reports are those of ``LatentVariableModel``.
 
     Args:
         encoder: examples (B, *event_shape) -> the posterior's parameters.
         decoder: codes (B, Z) -> the likelihood's parameters.
         posterior: head that makes q(z|x) of the encoder's output: batch (B,), event (Z,).
         likelihood: head that makes p(x|z) of the decoder's output: batch (B,), event event_shape.
-        prior: called, gives p(z), of the same family as q; has ``dim``.
-        beta: weight of the KL in training, or a function of the global step, as ``LinearWarmup``.
-        optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule from the optimizer; it counts optimizer steps
-            (``ReduceLROnPlateau`` watches val/loss).
+        prior: called, gives p(z); has ``dim``.
+        beta: as in ``LatentVariableModel``.
+        optimizer: as in ``LatentVariableModel``.
+        scheduler: as in ``LatentVariableModel``.
+        objective: as in ``LatentVariableModel``.
 
     Raises:
         UserError: in ``setup``, parts that don't fit each other or the data.
@@ -64,59 +60,43 @@ class VAE(GenerativeModel):
         beta: float | Callable[[int], float] = 1.0,
         optimizer: OptimizerCallable = Adam,
         scheduler: LRSchedulerCallable | None = None,
+        objective: VariationalObjective | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(objective, beta, optimizer, scheduler)
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
         self.likelihood = likelihood
         self.prior = prior
-        self.beta = beta
-        self.optimizer = optimizer
-        self.scheduler = scheduler
 
-    def bound(self, x: Tensor, beta: float = 1.0) -> Bound:
-        """The evidence lower bound of (B, *event_shape) examples at one draw of z for each."""
-        q: Distribution = self.posterior(self.encoder(x))  # q(z|x): batch (B,), event (Z,)
-        z = q.rsample()
-        p: Distribution = self.likelihood(self.decoder(z))  # p(x|z)
-        return elbo(log_px_z=p.log_prob(x), kl=kl_divergence(q, self.prior()), beta=beta)
+    def latent_prior(self) -> Distribution:
+        """p(z): batch (), event (Z,)."""
+        return self.prior()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        beta = self.beta(self.trainer.global_step) if callable(self.beta) else self.beta
-        bound = self.bound(batch.x, beta)
-        reconstruction, kl = bound.log_likelihood.detach().mean(), bound.kl.detach().mean()
-        return {
-            "loss": -bound.value.mean(),
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "bound": reconstruction - kl,
-        }
+    def likelihood_at(self, z: Tensor) -> Distribution:
+        """(N, Z) -> p(x|z): batch (N,), event event_shape."""
+        return self.likelihood(self.decoder(z))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        bound = self.bound(batch.x)  # beta is 1 whatever the training's
-        return {"loss": -bound.value, "reconstruction": bound.log_likelihood, "kl": bound.kl, "bound": bound.value}
+    def check_data(self, x: Tensor) -> None:
+        if hasattr(self.likelihood, "check"):
+            self.likelihood.check(x)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self.validation_step(batch, batch_idx)
+    def inference(self, x: Tensor, label: Tensor | None = None) -> Inference:
+        parameters = self.encoder(x)
+        return Inference(
+            posterior=self.posterior(parameters),
+            prior=self.latent_prior(),
+            log_px=lambda z: log_px_at(x, z, self.likelihood_at),
+            log_qz_alone=lambda z: log_qz_alone(z, self.posterior, parameters),
+        )
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         code = self.encode(batch.x)
         return Prediction(code, self.decode(code))
 
-    def log_importance_weights(self, x: Tensor, num_samples: int) -> Tensor:
-        """(num_samples, B) values of log p(x|z) + log p(z) - log q(z|x) in nats, z drawn from q(z|x)."""
-        q = self.posterior(self.encoder(x))
-        z = q.rsample((num_samples,))  # (K, B, Z)
-        p = self.likelihood(self.decoder(z.flatten(0, 1)))  # batch (K * B,)
-        repeated = x.expand(num_samples, *x.shape).flatten(0, 1)
-        log_px_z = p.log_prob(repeated).view(num_samples, len(x))
-        # The KL's closed form has no place here: each weight is the ratio at its own draw.
-        return log_px_z + self.prior().log_prob(z) - q.log_prob(z)
-
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape): the mean of p(x|z) at draws of z from the prior."""
-        return self.decode(self.prior().sample((num_samples,)))
+        return self.decode(self.latent_prior().sample((num_samples,)))
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, *event_shape) -> (B, Z), the mean of q(z|x)."""
@@ -124,21 +104,29 @@ class VAE(GenerativeModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape), the mean of p(x|z); of images, (C, H, W), confined to [0, 1]."""
-        mean = self.likelihood(self.decoder(z)).mean
+        mean = self.likelihood_at(z).mean
         return mean.clamp(0.0, 1.0) if mean.dim() == 4 else mean
+
+    @torch.no_grad()
+    def start_at_mean(self, mean: Tensor) -> None:
+        """Set the decoder's output bias to what the likelihood reads as ``mean``, (*event_shape).
+
+        Raises:
+            UserError: the decoder has no ``output_bias`` or the likelihood no ``params_for_mean``.
+        """
+        if not (hasattr(self.decoder, "output_bias") and hasattr(self.likelihood, "params_for_mean")):
+            raise UserError(
+                f"a {type(self.decoder).__name__} before a {type(self.likelihood).__name__} cannot start at the data's "
+                "mean: StartAtMean needs a decoder with an output_bias and a likelihood with params_for_mean"
+            )
+        bias = self.decoder.output_bias
+        if bias.shape != mean.shape:  # one for all places of a channel
+            mean = mean.mean((1, 2), keepdim=True)
+        bias.copy_(self.likelihood.params_for_mean(mean))
 
     def prior_quantile(self, probability: Tensor) -> Tensor:
         """Coordinates of z at cumulative probabilities in (0, 1), elementwise."""
         return self.prior.quantile(probability)
-
-    def configure_optimizers(self):
-        optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
-        if isinstance(schedule["scheduler"], ReduceLROnPlateau):
-            schedule |= {"interval": "epoch", "monitor": "val/loss"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def setup(self, stage: str) -> None:
         shape = data_shape(self)

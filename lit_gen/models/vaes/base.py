@@ -1,0 +1,135 @@
+"""What models trained by a variational bound share: the step, the terms, the importance weights, the optimizer."""
+
+from collections.abc import Callable
+
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.optim import Adam
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lit_gen.models.base import GenerativeModel
+from lit_gen.models.frozen import frozen
+from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
+from lit_gen.protocols import Batch
+
+
+class LatentVariableModel(GenerativeModel):
+    """Base of models with a latent z, a decoder p(x|z) and an approximate posterior q(z|x).
+
+    A subclass writes ``inference``. Terms, in nats, summed over the event and averaged over examples:
+    ``reconstruction``, log p(x|z) at draws from q(z|x); ``kl``; ``bound``, on log p(x); ``loss``, what is minimised: in
+    training minus the objective with its weights, in validation and test always -bound, so that checkpoints are never
+    chosen by a weighted bound.
+
+    Args:
+        objective: the bound that is maximised; None for the ``ELBO`` with a KL in closed form.
+        beta: weight of the KL in training, or a function of the global step, as ``LinearWarmup``.
+        optimizer: makes the optimizer from the parameters.
+        scheduler: makes the learning-rate schedule from the optimizer; it counts optimizer steps
+            (``ReduceLROnPlateau`` watches val/loss).
+    """
+
+    def __init__(
+        self,
+        objective: VariationalObjective | None = None,
+        beta: float | Callable[[int], float] = 1.0,
+        optimizer: OptimizerCallable = Adam,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.objective = ELBO() if objective is None else objective
+        self.beta = beta
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+
+    def inference(self, x: Tensor, label: Tensor | None = None) -> Inference:
+        """What the objective may ask about (B, *event_shape) examples; ``label``, (B,), where they have classes."""
+        raise NotImplementedError
+
+    def check_data(self, x: Tensor) -> None:
+        """Refuse (B, *event_shape) examples that the likelihood is not of.
+
+        Called on the first batch of each epoch and on every batch of an evaluation.
+
+        Raises:
+            UserError: there are some.
+        """
+
+    def bound(self, x: Tensor, beta: float = 1.0, label: Tensor | None = None) -> Bound:
+        """The objective's bound on log p(x) of (B, *event_shape) examples."""
+        return self.objective(self.inference(x, label), beta)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        if batch_idx == 0:
+            self.check_data(batch.x)
+        beta = self.beta(self.trainer.global_step) if callable(self.beta) else self.beta
+        bound = self.bound(batch.x, beta, batch.label)
+        return {
+            "loss": -bound.value.mean(),
+            "reconstruction": bound.log_likelihood.detach().mean(),
+            "kl": bound.kl.detach().mean(),
+            "bound": bound.lower_bound.detach().mean(),
+        }
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        self.check_data(batch.x)
+        bound = self.bound(batch.x, label=batch.label)  # beta is 1 whatever the training's
+        return {
+            "loss": -bound.lower_bound,
+            "reconstruction": bound.log_likelihood,
+            "kl": bound.kl,
+            "bound": bound.lower_bound,
+        }
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self.validation_step(batch, batch_idx)
+
+    def log_importance_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
+        """(num_samples, B) values of log p(x|z) + log p(z) - log q(z|x) in nats, z drawn from q(z|x)."""
+        inference = self.inference(x, label)
+        z, log_qz = draw(inference.posterior, num_samples)
+        # The KL's closed form has no place here: each weight is the ratio at its own draw.
+        return inference.log_px(z) + inference.prior.log_prob(z) - log_qz
+
+    def configure_optimizers(self):
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
+        if isinstance(schedule["scheduler"], ReduceLROnPlateau):
+            schedule |= {"interval": "epoch", "monitor": "val/loss"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]) -> Tensor:
+    """log p(x|z) at one or several codes of each example.
+
+    Args:
+        x: (B, *event_shape).
+        z: (B, Z) or (K, B, Z).
+        likelihood: (N, Z) -> p(x|z): batch (N,), event event_shape.
+
+    Returns:
+        (B,) or (K, B) nats.
+    """
+    if z.dim() == 2:
+        return likelihood(z).log_prob(x)
+    num_samples = len(z)
+    repeated = x.expand(num_samples, *x.shape).flatten(0, 1)
+    return likelihood(z.flatten(0, 1)).log_prob(repeated).view(num_samples, len(x))
+
+
+def log_qz_alone(z: Tensor, posterior: nn.Module, parameters: Tensor) -> Tensor:
+    """log q(z|x) as a function of z alone.
+
+    Args:
+        z: (K, B, Z).
+        posterior: the head that makes q(z|x) of ``parameters``.
+        parameters: (B, ...), the encoder's output.
+
+    Returns:
+        (K, B) nats, whose gradient reaches neither the head's own parameters nor the encoder but through z.
+    """
+    with frozen(posterior):
+        return posterior(parameters.detach()).log_prob(z)
