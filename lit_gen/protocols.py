@@ -53,6 +53,14 @@ class DrawsWithDensity(Protocol):
 
 
 @runtime_checkable
+class FollowsSteps(Protocol):
+    """A part of a model that changes with the training step: a temperature that is annealed."""
+
+    def at_step(self, step: int) -> None:
+        """Called before each training step with the trainer's global step, which a resumed run goes on from."""
+
+
+@runtime_checkable
 class ExactLikelihood(Protocol):
     """A model that knows its density."""
 

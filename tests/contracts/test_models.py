@@ -9,16 +9,23 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributions import Distribution
 
 from lit_gen.distributions.bernoulli import BernoulliHead
+from lit_gen.distributions.gumbel_softmax import GumbelSoftmaxHead
+from lit_gen.distributions.hierarchical import HierarchicalHead, HierarchicalPrior
+from lit_gen.distributions.ladder import LadderHead
 from lit_gen.distributions.normal import NormalHead
+from lit_gen.distributions.one_hot import UniformCategorical
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.codec import Codec
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.layers.corruption import MaskingNoise
 from lit_gen.networks.mlp import MLP
 from lit_gen.networks.tied import TransposedMLP
@@ -48,6 +55,29 @@ def mlp_vae(likelihood=BernoulliHead, **kwargs):
 def conv_vae():
     encoder, decoder = ConvEncoder(IMAGE, 3, base_channels=4), ConvDecoder(3, IMAGE, base_channels=4)
     return VAE(encoder, decoder, NormalHead(), BernoulliHead(), StandardNormal(3))
+
+
+def parts_in_layers():
+    """A decoder and a prior of z_1 in two dimensions and z_2 in one."""
+    prior = HierarchicalPrior(StandardNormal(1), NormalHead(), [MLP(1, 2, [4], params_per_output=2)])
+    return {"decoder": BottomLayer(MLP(2, IMAGE, [8]), 1), "likelihood": BernoulliHead(), "prior": prior}
+
+
+def two_layer_vae(objective):
+    posterior = HierarchicalHead(NormalHead(), [MLP(2, 1, [4], params_per_output=2)])
+    encoder = MLP(IMAGE, 2, [8], params_per_output=2)
+    return VAE(encoder=encoder, posterior=posterior, objective=objective, **parts_in_layers())
+
+
+def ladder_vae(objective):
+    encoder = LadderEncoder(IMAGE, [2, 1], [[8], [4]])
+    return LadderVAE(encoder=encoder, posterior=LadderHead(NormalHead()), objective=objective, **parts_in_layers())
+
+
+def gumbel_vae(objective=None, **kwargs):
+    encoder, decoder = MLP(IMAGE, 1, [8], params_per_output=3), MLP(3, IMAGE, [8])
+    head = GumbelSoftmaxHead(3, **kwargs)
+    return VAE(encoder, decoder, head, BernoulliHead(), UniformCategorical(1, 3), objective=objective)
 
 
 def point_gan(**kwargs):
@@ -102,6 +132,12 @@ MODELS = {
     "iwae_stl": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="stl")),
     "iwae_dreg": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="dreg"), beta=0.5),
     "vae_convolutional": conv_vae,
+    "vae_two_layers": partial(two_layer_vae, ELBO(closed_form_kl=False)),
+    "iwae_two_layers_dreg": partial(two_layer_vae, ImportanceWeighted(3, gradient="dreg")),
+    "vae_ladder": partial(ladder_vae, ELBO(closed_form_kl=False)),
+    "iwae_ladder_stl": partial(ladder_vae, ImportanceWeighted(3, gradient="stl")),
+    "vae_gumbel": gumbel_vae,
+    "iwae_gumbel_straight_through": partial(gumbel_vae, ImportanceWeighted(3), straight_through=True),
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,

@@ -4,15 +4,19 @@ import pytest
 import torch
 from torch import nn
 
+from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder
+from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.mlp import MLP
 
 NETWORKS = {
     "mlp": (lambda: MLP((1, 4, 4), 3, [8], nn.Tanh), (3,)),
     "mlp_two_params": (lambda: MLP(3, (1, 4, 4), [8, 8], params_per_output=2), (2, 1, 4, 4)),
     "mlp_score": (lambda: MLP(2, (), [8]), ()),
+    "bottom_layer": (lambda: BottomLayer(MLP(2, (1, 4, 4), [8]), 3), (1, 4, 4)),
+    "ladder_encoder": (lambda: LadderEncoder((1, 4, 4), [3, 2], [[8, 8], [6]]), (2, 5)),
     "document_encoder": (lambda: DocumentEncoder(12, 3, [8]), (3,)),
     "conv_encoder": (lambda: ConvEncoder((1, 8, 8), 3, base_channels=4), (2, 3)),
     "conv_decoder": (lambda: ConvDecoder(3, (3, 16, 16), base_channels=4), (3, 16, 16)),

@@ -1,3 +1,4 @@
 """Variational autoencoders."""
 
+from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.vae import VAE

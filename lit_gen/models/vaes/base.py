@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lit_gen.models.base import GenerativeModel
 from lit_gen.models.frozen import frozen
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
-from lit_gen.protocols import Batch
+from lit_gen.protocols import Batch, FollowsSteps
 
 
 class LatentVariableModel(GenerativeModel):
@@ -59,6 +59,14 @@ class LatentVariableModel(GenerativeModel):
     def bound(self, x: Tensor, beta: float = 1.0, label: Tensor | None = None) -> Bound:
         """The objective's bound on log p(x) of (B, *event_shape) examples."""
         return self.objective(self.inference(x, label), beta)
+
+    def on_fit_start(self) -> None:
+        self._following = [part for part in self.modules() if isinstance(part, FollowsSteps)]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        for part in self._following:
+            part.at_step(self.trainer.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         if batch_idx == 0:
@@ -120,16 +128,17 @@ def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]
     return likelihood(z.flatten(0, 1)).log_prob(repeated).view(num_samples, len(x))
 
 
-def log_qz_alone(z: Tensor, posterior: nn.Module, parameters: Tensor) -> Tensor:
+def log_qz_alone(z: Tensor, posterior: Callable[[Tensor], Distribution], parameters: Tensor, held: nn.Module) -> Tensor:
     """log q(z|x) as a function of z alone.
 
     Args:
         z: (K, B, Z).
-        posterior: the head that makes q(z|x) of ``parameters``.
+        posterior: makes q(z|x) of ``parameters``.
         parameters: (B, ...), the encoder's output.
+        held: holds every parameter that ``posterior`` uses.
 
     Returns:
-        (K, B) nats, whose gradient reaches neither the head's own parameters nor the encoder but through z.
+        (K, B) nats, whose gradient reaches neither ``held`` nor the encoder but through z.
     """
-    with frozen(posterior):
+    with frozen(held):
         return posterior(parameters.detach()).log_prob(z)

@@ -40,7 +40,7 @@ class VAE(LatentVariableModel):
         decoder: codes (B, Z) -> the likelihood's parameters.
         posterior: head that makes q(z|x) of the encoder's output: batch (B,), event (Z,).
         likelihood: head that makes p(x|z) of the decoder's output: batch (B,), event event_shape.
-        prior: called, gives p(z); has ``dim``.
+        prior: called, gives p(z); has ``dim``. One that not every posterior's codes suit has ``check_posterior(q)``.
         beta: as in ``LatentVariableModel``.
         optimizer: as in ``LatentVariableModel``.
         scheduler: as in ``LatentVariableModel``.
@@ -73,6 +73,10 @@ class VAE(LatentVariableModel):
         """p(z): batch (), event (Z,)."""
         return self.prior()
 
+    def posterior_at(self, parameters: Tensor) -> Distribution:
+        """The encoder's output -> q(z|x): batch (B,), event (Z,)."""
+        return self.posterior(parameters)
+
     def likelihood_at(self, z: Tensor) -> Distribution:
         """(N, Z) -> p(x|z): batch (N,), event event_shape."""
         return self.likelihood(self.decoder(z))
@@ -84,10 +88,10 @@ class VAE(LatentVariableModel):
     def inference(self, x: Tensor, label: Tensor | None = None) -> Inference:
         parameters = self.encoder(x)
         return Inference(
-            posterior=self.posterior(parameters),
+            posterior=self.posterior_at(parameters),
             prior=self.latent_prior(),
             log_px=lambda z: log_px_at(x, z, self.likelihood_at),
-            log_qz_alone=lambda z: log_qz_alone(z, self.posterior, parameters),
+            log_qz_alone=lambda z: log_qz_alone(z, self.posterior_at, parameters, self),
         )
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
@@ -100,7 +104,7 @@ class VAE(LatentVariableModel):
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, *event_shape) -> (B, Z), the mean of q(z|x)."""
-        return self.posterior(self.encoder(x)).mean
+        return self.posterior_at(self.encoder(x)).mean
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape), the mean of p(x|z); of images, (C, H, W), confined to [0, 1]."""
@@ -137,12 +141,14 @@ class VAE(LatentVariableModel):
     def _try_parts(self, shape: tuple[int, ...]) -> None:
         dim = self.prior.dim
         x = torch.zeros(2, *shape, device=self.device)
-        q = self.posterior(try_network("the encoder", self.encoder, x, "the data's examples"))
+        q = self.posterior_at(try_network("the encoder", self.encoder, x, "the data's examples"))
         if tuple(q.event_shape) != (dim,):
             raise UserError(
                 f"the encoder and the posterior give codes of shape {tuple(q.event_shape)}, but the prior's have "
                 f"shape {(dim,)}: make the encoder's latent size and the prior's dim equal"
             )
+        if hasattr(self.prior, "check_posterior"):
+            self.prior.check_posterior(q)
         params = try_network("the decoder", self.decoder, torch.zeros(2, dim, device=self.device), "the prior's codes")
         p = self.likelihood(params)
         if tuple(p.event_shape) != shape:
