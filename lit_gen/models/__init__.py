@@ -5,3 +5,4 @@ from lit_gen.models.autoencoders.pca import PCA
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vamp_vae import VampVAE

@@ -1,3 +1,4 @@
 """Variational autoencoders."""
 
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vamp_vae import VampVAE
