@@ -41,6 +41,10 @@ class LocationScale(Distribution):
         """The same variables, each an event of its own: batch (*batch_shape, *event_shape), event ()."""
         return type(self)(self.loc, self.scale, 0)
 
+    def rows(self, index: Tensor) -> "LocationScale":
+        """Those of the batch's members that ``index``, (N,), names: batch (N, ...)."""
+        return type(self)(self.loc[index], self.scale[index], len(self.event_shape))
+
     def sum_over_event(self, x: Tensor) -> Tensor:
         """(..., *event_shape) -> (...)."""
         dims = len(self.event_shape)

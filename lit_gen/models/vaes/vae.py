@@ -20,7 +20,7 @@ class Prediction(NamedTuple):
     """What ``predict`` gives for a batch.
 
     Attributes:
-        code: (B, Z), the posterior's mean.
+        code: (B, Z), as ``encode`` gives it.
         reconstruction: (B, *event_shape), the likelihood's mean at that code.
     """
 
@@ -103,8 +103,9 @@ class VAE(LatentVariableModel):
         return self.decode(self.latent_prior().sample((num_samples,)))
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, *event_shape) -> (B, Z), the mean of q(z|x)."""
-        return self.posterior_at(self.encoder(x)).mean
+        """(B, *event_shape) -> (B, Z), the mean of q(z|x); of a flow, what it makes of its base's mean."""
+        posterior = self.posterior_at(self.encoder(x))
+        return posterior.center if hasattr(posterior, "center") else posterior.mean
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape), the mean of p(x|z); of images, (C, H, W), confined to [0, 1]."""
@@ -129,7 +130,16 @@ class VAE(LatentVariableModel):
         bias.copy_(self.likelihood.params_for_mean(mean))
 
     def prior_quantile(self, probability: Tensor) -> Tensor:
-        """Coordinates of z at cumulative probabilities in (0, 1), elementwise."""
+        """Coordinates of z at cumulative probabilities in (0, 1), elementwise.
+
+        Raises:
+            UserError: the prior has no quantile function.
+        """
+        if not hasattr(self.prior, "quantile"):
+            raise UserError(
+                f"a {type(self.prior).__name__} has no quantiles to lay a grid of codes along: take the prior "
+                "StandardNormal, or the callback that needs them, as LatentManifold, out of the config"
+            )
         return self.prior.quantile(probability)
 
     def setup(self, stage: str) -> None:
