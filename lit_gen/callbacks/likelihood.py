@@ -11,7 +11,7 @@ from torch import Tensor
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.errors import UserError
 from lit_gen.metrics.nll import NegativeLogLikelihood, StreamingLogMeanExp
-from lit_gen.protocols import Batch, ExactLikelihood, ImportanceWeights
+from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
 
@@ -128,6 +128,8 @@ class Likelihood(Callback):
         figures = {name: float(estimate.mean), f"{name}_se": float(estimate.standard_error)}
         pl_module.log_dict(figures, sync_dist=True, batch_size=1)
         method = "exact" if exact else f"importance-weighted, K={num_samples}, noise seed {self.seed}"
+        if isinstance(pl_module, Conditional):
+            method = f"conditional, given {pl_module.conditions_on}; {method}"
         data = trainer.datamodule
         binarization = getattr(data, "binarization", "unknown")
         if binarization in ("fixed", "dynamic"):

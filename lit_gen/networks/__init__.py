@@ -2,6 +2,7 @@
 
 from lit_gen.networks.chain import Chain
 from lit_gen.networks.codec import Codec
+from lit_gen.networks.conditioned import Conditioned, ConditionedMLP
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder

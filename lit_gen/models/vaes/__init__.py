@@ -1,3 +1,5 @@
 """Variational autoencoders."""
 
+from lit_gen.models.vaes.condition import ClassLabel, GivenHalf
+from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.vae import VAE
