@@ -182,4 +182,4 @@ class ClassConditionalVAE(ConditionalVAE):
 
     def sample_classes(self, label: Tensor) -> Tensor:
         """(B,) class indices -> (B, *event_shape), as ``sample``."""
-        return self._draw(self.condition.one_hot(label))
+        return self._draw(self.condition.one_hot(label).to(self.dtype))
