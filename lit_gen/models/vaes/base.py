@@ -7,11 +7,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Adam
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
 from lit_gen.models.frozen import frozen
+from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
 from lit_gen.protocols import Batch
 
@@ -95,13 +95,7 @@ class LatentVariableModel(GenerativeModel):
         return inference.log_px(z) + inference.prior.log_prob(z) - log_qz
 
     def configure_optimizers(self):
-        optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
-        if isinstance(schedule["scheduler"], ReduceLROnPlateau):
-            schedule |= {"interval": "epoch", "monitor": "val/loss"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return one_optimizer(self.parameters(), self.optimizer, self.scheduler)
 
 
 def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]) -> Tensor:
