@@ -132,3 +132,14 @@ class SamplesOfClasses(Protocol):
 
     def sample_classes(self, label: Tensor) -> Tensor:
         """(B,) class indices -> (B, *event_shape) draws, pixels in [0, 1]."""
+
+
+@runtime_checkable
+class ReadsFeatures(Protocol):
+    """A network that reads its output off features of its input: ``network(x) = from_features(features(x))``."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, *in_shape) -> (B, F)."""
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B, *out_shape)."""

@@ -6,4 +6,5 @@ from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vae_gan import VAEGAN
 from lit_gen.models.vaes.vq_vae import VQVAE

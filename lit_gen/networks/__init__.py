@@ -6,6 +6,7 @@ from lit_gen.networks.conditioned import Conditioned, ConditionedMLP
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder
+from lit_gen.networks.feature_network import FeatureNetwork
 from lit_gen.networks.mlp import MLP
 from lit_gen.networks.mlp_codec import MLPCodec
 from lit_gen.networks.pretrained import Pretrained

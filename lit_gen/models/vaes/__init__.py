@@ -3,4 +3,5 @@
 from lit_gen.models.vaes.condition import ClassLabel, GivenHalf
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vae_gan import VAEGAN
 from lit_gen.models.vaes.vq_vae import VQVAE
