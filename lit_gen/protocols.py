@@ -111,3 +111,43 @@ class Filters(Protocol):
     def filters(self) -> Tensor:
         """(N, *event_shape), signed: PCA's components, or the weights that lead from the data to each unit of an RBM's
         or an autoencoder's first layer."""
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A model whose likelihoods are of the examples given something that is known of them."""
+
+    conditions_on: str
+    """What is given, in words."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """A model that tells the rest of an example from a part."""
+
+    def visible(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B, *event_shape), pixels in [0, 1] -> the same with 0.5 in the place of what isn't given."""
+
+    def complete(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
+        """(num_samples, B, *event_shape): draws of the rest, each with what is given."""
+
+
+@runtime_checkable
+class SamplesOfClasses(Protocol):
+    """A model one can draw from class by class."""
+
+    num_classes: int
+
+    def sample_classes(self, label: Tensor) -> Tensor:
+        """(B,) class indices -> (B, *event_shape) draws, pixels in [0, 1]."""
+
+
+@runtime_checkable
+class ReadsFeatures(Protocol):
+    """A network that reads its output off features of its input: ``network(x) = from_features(features(x))``."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, *in_shape) -> (B, F)."""
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B, *out_shape)."""

@@ -1,6 +1,8 @@
 """What happens beside training: figures, pictures, watch over the run, files of results."""
 
+from lit_gen.callbacks.class_grid import ClassGrid
 from lit_gen.callbacks.code_scatter import CodeScatter
+from lit_gen.callbacks.completions import Completions
 from lit_gen.callbacks.compression import Compression
 from lit_gen.callbacks.divergence_guard import DivergenceGuard
 from lit_gen.callbacks.export_weights import ExportWeights

@@ -11,7 +11,7 @@ from torch import Tensor
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.errors import UserError
 from lit_gen.metrics.nll import NegativeLogLikelihood, StreamingLogMeanExp
-from lit_gen.protocols import Batch, ExactLikelihood, ImportanceWeights
+from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
 
@@ -115,8 +115,9 @@ class Likelihood(Callback):
             if isinstance(pl_module, ExactLikelihood):
                 self._metric.update(pl_module.log_prob(batch.x))
             else:
+                index = batch.index.tolist()
                 self._metric.update(
-                    estimate_log_px(pl_module, batch.x, batch.index.tolist(), num_samples, self.chunk_size, self.seed)
+                    estimate_log_px(pl_module, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)
                 )
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, split: str, num_samples: int) -> None:
@@ -127,6 +128,8 @@ class Likelihood(Callback):
         figures = {name: float(estimate.mean), f"{name}_se": float(estimate.standard_error)}
         pl_module.log_dict(figures, sync_dist=True, batch_size=1)
         method = "exact" if exact else f"importance-weighted, K={num_samples}, noise seed {self.seed}"
+        if isinstance(pl_module, Conditional):
+            method = f"conditional, given {pl_module.conditions_on}; {method}"
         data = trainer.datamodule
         binarization = getattr(data, "binarization", "unknown")
         if binarization in ("fixed", "dynamic"):
@@ -135,7 +138,13 @@ class Likelihood(Callback):
 
 
 def estimate_log_px(
-    model: ImportanceWeights, x: Tensor, index: Sequence[int], num_samples: int, chunk_size: int, seed: int
+    model: ImportanceWeights,
+    x: Tensor,
+    index: Sequence[int],
+    num_samples: int,
+    chunk_size: int,
+    seed: int,
+    label: Tensor | None = None,
 ) -> Tensor:
     """Importance-weighted estimates of log p(x) whose noise is tied to the examples' numbers.
 
@@ -146,6 +155,7 @@ def estimate_log_px(
         index: the B examples' numbers in their split.
         num_samples: K.
         chunk_size: rows that the model sees at once.
+        label: (B,) class indices for a conditional model.
 
     Returns:
         (B,) float64, nats.
@@ -157,15 +167,15 @@ def estimate_log_px(
     parts, order = [], []
     for group, members in positions.items():
         slots = [index[position] % group_size for position in members]
-        block = x[members[0] : members[0] + 1]
-        if group_size > 1:
-            # Members that aren't at hand are stood in for, so that the others meet the same noise as ever.
-            block = block.repeat(group_size, *[1] * (x.dim() - 1))
-            block[slots] = x[members]
+        # Members that aren't at hand are stood in for, so that the others meet the same noise as ever.
+        rows = [members[0]] * group_size
+        for position, slot in zip(members, slots, strict=True):
+            rows[slot] = position
+        block, labels = x[rows], None if label is None else label[rows]
         estimate = StreamingLogMeanExp()
         for chunk, start in enumerate(range(0, num_samples, chunk_size)):
             seed_torch(derive_seed(seed, "likelihood", group, chunk), x.device)
-            estimate.update(model.log_importance_weights(block, min(chunk_size, num_samples - start)))
+            estimate.update(model.log_importance_weights(block, min(chunk_size, num_samples - start), labels))
         parts.append(estimate.compute()[slots])
         order += members
     log_px = torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from lit_gen.distributions.bernoulli import BernoulliHead, PixelwiseBernoulli
 from lit_gen.distributions.categorical import CategoricalHead, LevelCategorical
+from lit_gen.distributions.conditional_prior import ConditionalPrior
 from lit_gen.distributions.continuous_bernoulli import ContinuousBernoulli, ContinuousBernoulliHead
 from lit_gen.distributions.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticHead
 from lit_gen.distributions.discretized_logistic_mixture import (

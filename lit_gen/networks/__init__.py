@@ -3,9 +3,11 @@
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.chain import Chain
 from lit_gen.networks.codec import Codec
+from lit_gen.networks.conditioned import Conditioned, ConditionedMLP
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder
+from lit_gen.networks.feature_network import FeatureNetwork
 from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.mlp import MLP
 from lit_gen.networks.mlp_codec import MLPCodec

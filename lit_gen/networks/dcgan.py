@@ -108,6 +108,14 @@ class DCGANDiscriminator(nn.Module):
         self.score = nn.Linear(channels * base * base, 1)
         _initialize(self)
 
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, F), the last convolution's activations."""
+        return self.layers(2.0 * x - 1.0).flatten(1)
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B,)."""
+        return self.score(features).squeeze(1)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B,)."""
-        return self.score(self.layers(2.0 * x - 1.0).flatten(1)).squeeze(1)
+        return self.from_features(self.features(x))

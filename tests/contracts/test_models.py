@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributions import Distribution
 
 from lit_gen.distributions.bernoulli import BernoulliHead
+from lit_gen.distributions.conditional_prior import ConditionalPrior
 from lit_gen.distributions.gumbel_softmax import GumbelSoftmaxHead
 from lit_gen.distributions.hierarchical import HierarchicalHead, HierarchicalPrior
 from lit_gen.distributions.ladder import LadderHead
@@ -19,21 +20,26 @@ from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.condition import GivenHalf
+from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vq_vae import VQVAE
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.codec import Codec
+from lit_gen.networks.conditioned import ConditionedMLP
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.layers.corruption import MaskingNoise
+from lit_gen.networks.layers.quantize import VectorQuantizer
 from lit_gen.networks.mlp import MLP
 from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.reconstruction import CrossEntropy, SquaredError
 from lit_gen.objectives.variational import ELBO, ImportanceWeighted
-from lit_gen.protocols import Batch, Codes, ImportanceWeights, PriorQuantiles, Samples
+from lit_gen.protocols import Batch, Codes, Completes, ImportanceWeights, PriorQuantiles, Samples
 from lit_gen.regularizers.contractive import Contractive
 from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity
 
@@ -121,6 +127,28 @@ def stacked_rbm():
     return RBM(BernoulliUnits(5), GaussianUnits(3), num_sample_steps=3, below=below)
 
 
+def class_conditional_vae():
+    networks = {
+        "encoder": ConditionedMLP(IMAGE, 3, 3, [8], params_per_output=2),
+        "decoder": ConditionedMLP(3, 3, IMAGE, [8]),
+    }
+    return ClassConditionalVAE(
+        3, posterior=NormalHead(), likelihood=BernoulliHead(), prior=StandardNormal(3), **networks
+    )
+
+
+def half_image_vae():
+    half = (1, 8, 4)
+    encoder, decoder = ConditionedMLP(half, half, 3, [8], params_per_output=2), ConditionedMLP(3, half, half, [8])
+    prior = ConditionalPrior(3, MLP(half, 3, [], params_per_output=2), NormalHead())
+    return ConditionalVAE(GivenHalf(IMAGE), encoder, decoder, NormalHead(), BernoulliHead(), prior)
+
+
+def vq_vae(**kwargs):
+    networks = MLP(IMAGE, (2, 3), [8]), MLP((2, 3), IMAGE, [8])
+    return VQVAE(*networks, VectorQuantizer(4, 2, **kwargs), BernoulliHead(), positions=(3,))
+
+
 MODELS = {
     "vae_bernoulli": mlp_vae,
     "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
@@ -138,6 +166,10 @@ MODELS = {
     "iwae_ladder_stl": partial(ladder_vae, ImportanceWeighted(3, gradient="stl")),
     "vae_gumbel": gumbel_vae,
     "iwae_gumbel_straight_through": partial(gumbel_vae, ImportanceWeighted(3), straight_through=True),
+    "conditional_vae_of_class": class_conditional_vae,
+    "conditional_vae_of_half": half_image_vae,
+    "vq_vae": vq_vae,
+    "vq_vae_without_restarts": partial(vq_vae, restart_below=0.0),
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,
@@ -151,7 +183,8 @@ MODELS = {
     "rbm_gaussian": partial(rbm, partial(GaussianUnits, std=0.5, learned_std=True)),
     "rbm_stacked": stacked_rbm,
 }
-WITHOUT_SAMPLES = [name for name in MODELS if name.startswith("autoencoder")]
+AUTOENCODERS = [name for name in MODELS if name.startswith("autoencoder")]
+WITHOUT_SAMPLES = [*AUTOENCODERS, "conditional_vae_of_half"]
 
 
 class Loader:
@@ -163,7 +196,7 @@ class Loader:
 
     def __iter__(self):
         for i, x in zip(torch.arange(12).split(4), self.x.split(4), strict=True):
-            yield Batch(x, None, i)
+            yield Batch(x, i % 3, i)
 
 
 class FiniteGradients(Callback):
@@ -209,12 +242,14 @@ def fitted(model, folder):
 
 
 def drawn(model, num=5):
-    """Samples, or where the model has none, reconstructions."""
+    """Samples, or where the model has none, completions or reconstructions."""
     torch.manual_seed(7)
     model.eval()
     with torch.no_grad():
         if isinstance(model, Samples):
             return model.sample(num)
+        if isinstance(model, Completes):
+            return model.complete(Loader(event_shape(model)).x[:num], 1)[0]
         return model.decode(model.encode(Loader(event_shape(model)).x[:num]))
 
 
@@ -255,11 +290,19 @@ def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
     model = make().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x = Loader(event_shape(model)).x
-    score = model.encode if isinstance(model, Codes) else model.discriminator
+
+    def score(rows):
+        if isinstance(model, Codes):
+            return model.encode(x[rows])
+        if isinstance(model, Completes):
+            return model.predict_step(Batch(x[rows], rows % 3, rows), 0).code
+        return model.discriminator(x[rows])
+
+    rows = torch.arange(12)
     with torch.no_grad():
-        whole = score(x)
-        torch.testing.assert_close(torch.cat([score(part) for part in x.split(5)]), whole, rtol=1e-4, atol=1e-6)
-        terms = model.validation_step(Batch(x, None, torch.arange(12)), 0)
+        parts = torch.cat([score(part) for part in rows.split(5)])
+        torch.testing.assert_close(parts, score(rows), rtol=1e-4, atol=1e-6)
+        terms = model.validation_step(Batch(x, rows % 3, rows), 0)
     assert all(value.shape == (12,) for value in terms.values())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -286,7 +329,7 @@ def test_latent_variable_models_keep_their_protocols(name):
     assert model.prior().event_shape == (model.prior.dim,)
 
 
-@pytest.mark.parametrize("make", WITHOUT_SAMPLES, indirect=True)
+@pytest.mark.parametrize("make", AUTOENCODERS, indirect=True)
 def test_autoencoders_have_codes_and_pictures_and_report_their_squared_error(make):
     model = make().eval()
     assert isinstance(model, Codes)

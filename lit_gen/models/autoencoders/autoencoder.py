@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
+from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.protocols import Batch
 from lit_gen.tensor import sum_except_batch
 
@@ -172,13 +172,8 @@ class Autoencoder(GenerativeModel):
         return rest | {f"decoder.{name}": value for name, value in self.decoder.unrolled().items()}
 
     def configure_optimizers(self):
-        optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
-        if self.scheduler is None:
-            return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
-        if isinstance(schedule["scheduler"], ReduceLROnPlateau):
-            schedule |= {"interval": "epoch", "monitor": "val/loss"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return one_optimizer(trainable, self.optimizer, self.scheduler)
 
     def setup(self, stage: str) -> None:
         if self.below is not None:  # which Lightning warns of

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
+import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Adam
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
 from lit_gen.models.frozen import frozen
+from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
 from lit_gen.protocols import Batch, FollowsSteps
 
@@ -101,13 +103,7 @@ class LatentVariableModel(GenerativeModel):
         return inference.log_px(z) + inference.prior.log_prob(z) - log_qz
 
     def configure_optimizers(self):
-        optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "interval": "step"}
-        if isinstance(schedule["scheduler"], ReduceLROnPlateau):
-            schedule |= {"interval": "epoch", "monitor": "val/loss"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return one_optimizer(self.parameters(), self.optimizer, self.scheduler)
 
 
 def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]) -> Tensor:
@@ -142,3 +138,21 @@ def log_qz_alone(z: Tensor, posterior: Callable[[Tensor], Distribution], paramet
     """
     with frozen(held):
         return posterior(parameters.detach()).log_prob(z)
+
+
+@torch.no_grad()
+def start_decoder_at_mean(decoder: nn.Module, likelihood: nn.Module, mean: Tensor) -> None:
+    """Set the decoder's output bias to what the likelihood reads as ``mean``, (*event_shape).
+
+    Raises:
+        UserError: the decoder has no ``output_bias`` or the likelihood no ``params_for_mean``.
+    """
+    if not (hasattr(decoder, "output_bias") and hasattr(likelihood, "params_for_mean")):
+        raise UserError(
+            f"a {type(decoder).__name__} before a {type(likelihood).__name__} cannot start at the data's mean: "
+            "StartAtMean needs a decoder with an output_bias and a likelihood with params_for_mean"
+        )
+    bias = decoder.output_bias
+    if bias.shape != mean.shape:  # one for all places of a channel
+        mean = mean.mean((1, 2), keepdim=True)
+    bias.copy_(likelihood.params_for_mean(mean))

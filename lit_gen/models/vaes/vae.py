@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
-from lit_gen.models.vaes.base import LatentVariableModel, log_px_at, log_qz_alone
+from lit_gen.models.vaes.base import LatentVariableModel, log_px_at, log_qz_alone, start_decoder_at_mean
 from lit_gen.objectives.variational import Inference, VariationalObjective
 from lit_gen.protocols import Batch
 
@@ -119,15 +119,7 @@ class VAE(LatentVariableModel):
         Raises:
             UserError: the decoder has no ``output_bias`` or the likelihood no ``params_for_mean``.
         """
-        if not (hasattr(self.decoder, "output_bias") and hasattr(self.likelihood, "params_for_mean")):
-            raise UserError(
-                f"a {type(self.decoder).__name__} before a {type(self.likelihood).__name__} cannot start at the data's "
-                "mean: StartAtMean needs a decoder with an output_bias and a likelihood with params_for_mean"
-            )
-        bias = self.decoder.output_bias
-        if bias.shape != mean.shape:  # one for all places of a channel
-            mean = mean.mean((1, 2), keepdim=True)
-        bias.copy_(self.likelihood.params_for_mean(mean))
+        start_decoder_at_mean(self.decoder, self.likelihood, mean)
 
     def prior_quantile(self, probability: Tensor) -> Tensor:
         """Coordinates of z at cumulative probabilities in (0, 1), elementwise.

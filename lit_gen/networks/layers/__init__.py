@@ -2,5 +2,6 @@
 
 from lit_gen.networks.layers.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from lit_gen.networks.layers.norm import BatchNorm1d, BatchNorm2d
+from lit_gen.networks.layers.quantize import VectorQuantizer
 from lit_gen.networks.layers.random_shift import RandomShift
 from lit_gen.networks.layers.rescale import Rescale
