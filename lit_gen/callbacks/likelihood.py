@@ -115,8 +115,9 @@ class Likelihood(Callback):
             if isinstance(pl_module, ExactLikelihood):
                 self._metric.update(pl_module.log_prob(batch.x))
             else:
+                index = batch.index.tolist()
                 self._metric.update(
-                    estimate_log_px(pl_module, batch.x, batch.index.tolist(), num_samples, self.chunk_size, self.seed)
+                    estimate_log_px(pl_module, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)
                 )
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, split: str, num_samples: int) -> None:
@@ -135,7 +136,13 @@ class Likelihood(Callback):
 
 
 def estimate_log_px(
-    model: ImportanceWeights, x: Tensor, index: Sequence[int], num_samples: int, chunk_size: int, seed: int
+    model: ImportanceWeights,
+    x: Tensor,
+    index: Sequence[int],
+    num_samples: int,
+    chunk_size: int,
+    seed: int,
+    label: Tensor | None = None,
 ) -> Tensor:
     """Importance-weighted estimates of log p(x) whose noise is tied to the examples' numbers.
 
@@ -146,6 +153,7 @@ def estimate_log_px(
         index: the B examples' numbers in their split.
         num_samples: K.
         chunk_size: rows that the model sees at once.
+        label: (B,) class indices for a conditional model.
 
     Returns:
         (B,) float64, nats.
@@ -157,15 +165,15 @@ def estimate_log_px(
     parts, order = [], []
     for group, members in positions.items():
         slots = [index[position] % group_size for position in members]
-        block = x[members[0] : members[0] + 1]
-        if group_size > 1:
-            # Members that aren't at hand are stood in for, so that the others meet the same noise as ever.
-            block = block.repeat(group_size, *[1] * (x.dim() - 1))
-            block[slots] = x[members]
+        # Members that aren't at hand are stood in for, so that the others meet the same noise as ever.
+        rows = [members[0]] * group_size
+        for position, slot in zip(members, slots, strict=True):
+            rows[slot] = position
+        block, labels = x[rows], None if label is None else label[rows]
         estimate = StreamingLogMeanExp()
         for chunk, start in enumerate(range(0, num_samples, chunk_size)):
             seed_torch(derive_seed(seed, "likelihood", group, chunk), x.device)
-            estimate.update(model.log_importance_weights(block, min(chunk_size, num_samples - start)))
+            estimate.update(model.log_importance_weights(block, min(chunk_size, num_samples - start), labels))
         parts.append(estimate.compute()[slots])
         order += members
     log_px = torch.cat(parts)

@@ -24,7 +24,7 @@ class Model(LightningModule):
         generator = torch.Generator().manual_seed(0)
         self.weight = nn.Parameter(torch.randn(2, 64, generator=generator))
 
-    def log_importance_weights(self, x, num_samples):
+    def log_importance_weights(self, x, num_samples, label=None):
         q = Normal(x.flatten(1)[:, :2], 1.0)
         z = q.rsample((num_samples,))
         log_px_z = Normal(z @ self.weight, 1.0).log_prob(x.flatten(1)).sum(-1)

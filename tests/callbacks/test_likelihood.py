@@ -47,7 +47,7 @@ class LinearGaussian(LightningModule):
             return MultivariateNormal(mean, precision.inverse())
         return Independent(Normal(mean, self.q_scale * precision.inverse().diagonal().sqrt()), 1)
 
-    def log_importance_weights(self, x: Tensor, num_samples: int) -> Tensor:
+    def log_importance_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
         self.calls.append((num_samples, len(x), torch.is_grad_enabled(), self.training))
         q = self.posterior(x)
         z = q.rsample((num_samples,))
@@ -223,6 +223,18 @@ def test_estimates_come_in_the_order_of_the_examples(chunk_size):
     with torch.no_grad(), seeded(0, CPU):
         estimates = estimate_log_px(model, x[index], index.tolist(), 3, chunk_size, seed=0)
     torch.testing.assert_close(estimates, model.exact_log_prob(x[index]).detach().double(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("chunk_size", [3, 12])
+def test_every_example_keeps_its_label(chunk_size):
+    class Labelled(LinearGaussian):
+        def log_importance_weights(self, x, num_samples, label=None):
+            return (x[:, 0] + 100 * label).expand(num_samples, -1)
+
+    x, index, label = draw(20), torch.randperm(20), torch.arange(20) % 7
+    with torch.no_grad(), seeded(0, CPU):
+        estimates = estimate_log_px(Labelled(), x[index], index.tolist(), 3, chunk_size, 0, label[index])
+    torch.testing.assert_close(estimates, (x[:, 0] + 100 * label)[index].double())
 
 
 class LargestTensor(TorchDispatchMode):
