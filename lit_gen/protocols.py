@@ -45,6 +45,17 @@ class ImportanceWeights(Protocol):
 
 
 @runtime_checkable
+class PriorWeights(Protocol):
+    """A model whose likelihood is estimated from its prior alone: p(x) = E_{z ~ p(z)} [p(x|z)]."""
+
+    def log_prior_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
+        """(num_samples, B) values of log p(x|z) in nats, independent draws of z from the prior for each.
+
+        ``label`` as in ``ImportanceWeights``.
+        """
+
+
+@runtime_checkable
 class DrawsWithDensity(Protocol):
     """A distribution that gives draws together with their log-densities."""
 

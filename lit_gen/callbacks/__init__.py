@@ -11,6 +11,7 @@ from lit_gen.callbacks.filters import Filters
 from lit_gen.callbacks.free_energy_gap import FreeEnergyGap
 from lit_gen.callbacks.latent_manifold import LatentManifold
 from lit_gen.callbacks.likelihood import Likelihood
+from lit_gen.callbacks.naive_likelihood import NaiveLikelihood
 from lit_gen.callbacks.neighbours import KNNAccuracy, Retrieval
 from lit_gen.callbacks.partition_function import PartitionFunction
 from lit_gen.callbacks.prediction_writer import PredictionWriter

@@ -3,10 +3,11 @@
 from itertools import islice
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.held_out_figures import HeldOutFigures, device_of_sums
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.metrics.ais import BoltzmannMachine
@@ -14,7 +15,7 @@ from lit_gen.protocols import Batch
 from lit_gen.randomness import derive_seed, seeded
 
 
-class FreeEnergyGap(Callback):
+class FreeEnergyGap(HeldOutFigures):
     """Mean free energy of held-out examples minus that of training examples, in nats, as ``val/free_energy_gap``.
 
     The partition function, which nobody knows, falls out of the difference. The gap is near 0 before overfitting and
@@ -32,9 +33,8 @@ class FreeEnergyGap(Callback):
     def __init__(self, num_batches: int = 10) -> None:
         if num_batches < 1:
             raise UserError(f"FreeEnergyGap needs num_batches of at least 1, got {num_batches}.")
+        super().__init__()
         self.num_batches = num_batches
-        self.protocols: dict[str, str] = {}
-        """The line that states how each logged figure was measured, by the figure's name."""
         self._train: list[Tensor] = []
         self._sums: Tensor | None = None
 
@@ -45,46 +45,14 @@ class FreeEnergyGap(Callback):
                 "out of the config."
             )
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(pl_module)
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(pl_module)
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._add(pl_module, batch.x, 0)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._add(pl_module, batch.x, 0)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module, "val")
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module, "test")
-
-    def _start(self, pl_module: LightningModule) -> None:
+    def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         # Sums and counts of the held-out examples (row 0) and of the training examples (row 1).
-        device = pl_module.device if pl_module.device.type != "mps" else torch.device("cpu")
-        self._sums = torch.zeros(2, 2, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(2, 2, dtype=torch.float64, device=device_of_sums(pl_module))
 
-    def _add(self, pl_module: LightningModule, x: Tensor, row: int) -> None:
+    def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str) -> None:
+        self._add_energies(pl_module, batch.x, 0)
+
+    def _add_energies(self, pl_module: LightningModule, x: Tensor, row: int) -> None:
         with eval_mode(pl_module):
             energy = pl_module.free_energy(pl_module.visible_state(x))
         self._sums[row, 0] += energy.to(self._sums.device).double().sum()
@@ -97,7 +65,7 @@ class FreeEnergyGap(Callback):
                 loader = trainer.datamodule.train_dataloader()
                 self._train = [batch.x.clone() for batch in islice(loader, self.num_batches)]
         for x in self._train:
-            self._add(pl_module, x.to(pl_module.device), 1)
+            self._add_energies(pl_module, x.to(pl_module.device), 1)
         sums = sum_over_ranks(self._sums)
         held_out, train = (sums[:, 0] / sums[:, 1]).tolist()
         name = f"{split}/free_energy_gap"

@@ -1,26 +1,40 @@
 """The negative log-likelihood of held-out data, by a protocol that the figure's name states."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.held_out_figures import HeldOutFigures, binarization_of, device_of_sums
 from lit_gen.errors import UserError
-from lit_gen.metrics.nll import NegativeLogLikelihood, StreamingLogMeanExp
+from lit_gen.metrics.nll import (
+    ImportanceEstimate,
+    ImportanceSampling,
+    NegativeLogLikelihood,
+    SamplingQuality,
+    StreamingLogMeanExp,
+)
 from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
 
-class Likelihood(Callback):
+class Likelihood(HeldOutFigures):
     """Mean of -log p(x) in nats: exact where the model knows its density, else importance-weighted.
 
     The estimate is -log((1/K) sum_k p(x, z_k) / q(z_k|x)), z_k ~ q(z|x): on average an upper bound of -log p(x) that
     falls as K grows (Burda et al. 2016, Eq. 8 and Theorem 1, https://arxiv.org/abs/1509.00519). Its figure is named
-    ``nll_nats_k<K>``, the exact one ``nll_nats_exact``; ``<figure>_se`` is the standard error over the examples.
+    ``nll_nats_k<K>``, the exact one ``nll_nats_exact``.
+
+    ``<figure>_se`` is the standard error over the examples, as a sample of all there could be; as each example has
+    noise of its own, it holds the Monte-Carlo error too. An estimate has two figures more: ``<figure>_mc_se``, the
+    Monte-Carlo error alone, by which another noise seed would move the figure (for K > 1), and ``<figure>_ess``, the
+    mean effective sample size. Where more than one example in twenty rests on a single draw, which has more than half
+    of its weight, K is too small to trust the figure: the protocol line says so, and outside of training a warning.
 
     The figure doesn't depend on the batch size, the order or the number of processes: the noise belongs to the
     example's number in its split. Examples are taken in groups of neighbouring numbers, as many as fill ``chunk_size``
@@ -41,18 +55,19 @@ class Likelihood(Callback):
     def __init__(
         self, num_samples: int = 500, chunk_size: int = 500, val_num_samples: int | None = None, seed: int = 0
     ) -> None:
+        super().__init__()
+        called = type(self).__name__
         for name, value in [("num_samples", num_samples), ("chunk_size", chunk_size)]:
             if value < 1:
-                raise UserError(f"Likelihood needs {name} of at least 1, got {value}.")
+                raise UserError(f"{called} needs {name} of at least 1, got {value}.")
         if val_num_samples is not None and val_num_samples < 1:
-            raise UserError(f"Likelihood needs val_num_samples of at least 1, or null for none, got {val_num_samples}.")
+            raise UserError(f"{called} needs val_num_samples of at least 1, or null for none, got {val_num_samples}.")
         self.num_samples = num_samples
         self.chunk_size = chunk_size
         self.val_num_samples = val_num_samples
         self.seed = seed
-        self.protocols: dict[str, str] = {}
-        """The line that states how each logged figure was measured, by the figure's name."""
         self._metric: NegativeLogLikelihood | None = None
+        self._sampling: ImportanceSampling | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, ExactLikelihood | ImportanceWeights):
@@ -61,80 +76,74 @@ class Likelihood(Callback):
                 "log_importance_weights(x, num_samples); take the callback out of the config."
             )
 
-    def _samples_at_validation(self, trainer: Trainer) -> int | None:
-        asked_for = trainer.state.fn == TrainerFn.VALIDATING
-        return self.num_samples if self.val_num_samples is None and asked_for else self.val_num_samples
+    def _is_exact(self, pl_module: LightningModule) -> bool:
+        return isinstance(pl_module, ExactLikelihood)
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(pl_module)
+    def _proposing(self, pl_module: LightningModule) -> ImportanceWeights:
+        """What draws z and weighs it."""
+        return pl_module
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(pl_module)
+    def _figure(self, num_samples: int) -> str:
+        return f"nll_nats_k{num_samples}"
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        num_samples = self._samples_at_validation(trainer)
-        if num_samples is not None:
-            self._add(pl_module, batch, num_samples, dataloader_idx)
+    def _method(self, num_samples: int) -> str:
+        return f"importance-weighted, K={num_samples}, noise seed {self.seed}"
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._add(pl_module, batch, self.num_samples, dataloader_idx)
+    def _samples(self, trainer: Trainer, split: str) -> int | None:
+        """K on this pass over the split, None where it isn't measured."""
+        if split == "test" or (self.val_num_samples is None and trainer.state.fn == TrainerFn.VALIDATING):
+            return self.num_samples
+        return self.val_num_samples
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        num_samples = self._samples_at_validation(trainer)
-        if num_samples is not None:
-            self._log(trainer, pl_module, "val", num_samples)
+    def _measures(self, trainer: Trainer, split: str) -> bool:
+        return self._samples(trainer, split) is not None
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module, "test", self.num_samples)
-
-    def _start(self, pl_module: LightningModule) -> None:
-        # The sums are float64, which MPS doesn't have.
-        device = pl_module.device if pl_module.device.type != "mps" else torch.device("cpu")
+    def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        device = device_of_sums(pl_module)
         self._metric = NegativeLogLikelihood().to(device)
+        self._sampling = ImportanceSampling(self._samples(trainer, split)).to(device)
 
-    def _add(self, pl_module: LightningModule, batch: Batch, num_samples: int, dataloader_idx: int) -> None:
-        if dataloader_idx > 0:
-            raise UserError("Likelihood scores one loader at a time, but there are several.")
+    def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str) -> None:
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "likelihood"), batch.x.device):
-            if isinstance(pl_module, ExactLikelihood):
+            if self._is_exact(pl_module):
                 self._metric.update(pl_module.log_prob(batch.x))
-            else:
-                index = batch.index.tolist()
-                self._metric.update(
-                    estimate_log_px(pl_module, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)
-                )
+                return
+            model, index, num_samples = self._proposing(pl_module), batch.index.tolist(), self._sampling.num_samples
+            estimate = estimate_log_px(model, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)
+            self._metric.update(estimate.log_px)
+            self._sampling.update(estimate)
 
-    def _log(self, trainer: Trainer, pl_module: LightningModule, split: str, num_samples: int) -> None:
-        exact = isinstance(pl_module, ExactLikelihood)
-        estimate = self._metric.compute()
-        name = f"{split}/nll_nats_exact" if exact else f"{split}/nll_nats_k{num_samples}"
-        # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
+    def _log(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        estimate, num_samples = self._metric.compute(), self._sampling.num_samples
+        exact = self._is_exact(pl_module)
+        name = f"{split}/nll_nats_exact" if exact else f"{split}/{self._figure(num_samples)}"
         figures = {name: float(estimate.mean), f"{name}_se": float(estimate.standard_error)}
-        pl_module.log_dict(figures, sync_dist=True, batch_size=1)
-        method = "exact" if exact else f"importance-weighted, K={num_samples}, noise seed {self.seed}"
+        method = "exact" if exact else self._method(num_samples)
         if isinstance(pl_module, Conditional):
             method = f"conditional, given {pl_module.conditions_on}; {method}"
-        data = trainer.datamodule
-        binarization = getattr(data, "binarization", "unknown")
-        if binarization in ("fixed", "dynamic"):
-            binarization += f" (seed {getattr(data, 'binarization_seed', 'unknown')})"
+        binarization = binarization_of(trainer.datamodule)
         self.protocols[name] = f"{method}; {estimate.count} {split} examples; binarization {binarization}"
+        if not exact:
+            figures |= self._log_sampling(trainer, name, self._sampling.compute())
+        # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
+        pl_module.log_dict(figures, sync_dist=True, batch_size=1)
+
+    def _log_sampling(self, trainer: Trainer, name: str, quality: SamplingQuality) -> dict[str, float]:
+        """The figures of an estimate's own quality; what they mean goes into the protocols."""
+        figures = {f"{name}_ess": float(quality.effective_sample_size)}
+        self.protocols[f"{name}_ess"] = "mean effective sample size of an example's weights"
+        if self._sampling.num_samples > 1:
+            figures[f"{name}_mc_se"] = float(quality.standard_error)
+            self.protocols[f"{name}_mc_se"] = "Monte-Carlo standard error of the mean, by the delta method"
+        if quality.too_few_samples:
+            doubt = (
+                f"K is too small to trust it: of {quality.num_dominated} of the {quality.count} examples one draw has "
+                "more than half of the weight"
+            )
+            self.protocols[name] += f"; {doubt}"
+            if trainer.is_global_zero and trainer.state.fn != TrainerFn.FITTING:
+                warnings.warn(f"{name}: {doubt}", stacklevel=2)
+        return figures
 
 
 def estimate_log_px(
@@ -145,7 +154,7 @@ def estimate_log_px(
     chunk_size: int,
     seed: int,
     label: Tensor | None = None,
-) -> Tensor:
+) -> ImportanceEstimate:
     """Importance-weighted estimates of log p(x) whose noise is tied to the examples' numbers.
 
     Reseeds torch's global generators: call it within ``randomness.seeded``.
@@ -158,7 +167,7 @@ def estimate_log_px(
         label: (B,) class indices for a conditional model.
 
     Returns:
-        (B,) float64, nats.
+        Each field (B,), float64.
     """
     group_size = max(1, chunk_size // num_samples)
     positions: dict[int, list[int]] = defaultdict(list)
@@ -176,7 +185,8 @@ def estimate_log_px(
         for chunk, start in enumerate(range(0, num_samples, chunk_size)):
             seed_torch(derive_seed(seed, "likelihood", group, chunk), x.device)
             estimate.update(model.log_importance_weights(block, min(chunk_size, num_samples - start), labels))
-        parts.append(estimate.compute()[slots])
+        parts.append([values[slots] for values in estimate.compute()])
         order += members
-    log_px = torch.cat(parts)
-    return log_px[torch.tensor(order, device=log_px.device).argsort()]
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+    places = torch.tensor(order, device=columns[0].device).argsort()
+    return ImportanceEstimate(*(column[places] for column in columns))

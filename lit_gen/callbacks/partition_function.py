@@ -1,11 +1,12 @@
 """A Boltzmann machine's partition function, and the likelihood that it makes known."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.held_out_figures import HeldOutFigures, binarization_of, device_of_sums
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.distributions.units import BernoulliUnits
 from lit_gen.errors import UserError
@@ -22,7 +23,7 @@ from lit_gen.protocols import Batch
 from lit_gen.randomness import derive_seed, seeded
 
 
-class PartitionFunction(Callback):
+class PartitionFunction(HeldOutFigures):
     """log Z by annealed importance sampling, and by enumeration where a layer is small, and the likelihoods by both.
 
     Salakhutdinov & Murray, On the Quantitative Analysis of Deep Belief Networks (2008), Section 4,
@@ -51,11 +52,10 @@ class PartitionFunction(Callback):
         for name, value, least in (("num_chains", num_chains, 2), ("num_temperatures", num_temperatures, 1)):
             if value < least:
                 raise UserError(f"PartitionFunction needs {name} of at least {least}, got {value}.")
+        super().__init__()
         self.num_chains = num_chains
         self.num_temperatures = num_temperatures
         self.seed = seed
-        self.protocols: dict[str, str] = {}
-        """The line that states how each logged figure was measured, by the figure's name."""
         self._metric: NegativeLogLikelihood | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -79,51 +79,13 @@ class PartitionFunction(Callback):
                     "probability: set data.binarization, or take the callback out of the config."
                 )
 
-    def _measures(self, trainer: Trainer) -> bool:
-        return trainer.state.fn == TrainerFn.VALIDATING
+    def _measures(self, trainer: Trainer, split: str) -> bool:
+        return split == "test" or trainer.state.fn == TrainerFn.VALIDATING
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(pl_module)
+    def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        self._metric = NegativeLogLikelihood().to(device_of_sums(pl_module))
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start(pl_module)
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._measures(trainer):
-            self._add(pl_module, batch)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._add(pl_module, batch)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._measures(trainer):
-            self._log(trainer, pl_module, "val")
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module, "test")
-
-    def _start(self, pl_module: LightningModule) -> None:
-        # The sums are float64, which MPS doesn't have.
-        device = pl_module.device if pl_module.device.type != "mps" else torch.device("cpu")
-        self._metric = NegativeLogLikelihood().to(device)
-
-    def _add(self, pl_module: LightningModule, batch: Batch) -> None:
+    def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str) -> None:
         with eval_mode(pl_module):
             self._metric.update(-pl_module.free_energy(pl_module.visible_state(batch.x)))
 
@@ -149,12 +111,10 @@ class PartitionFunction(Callback):
     def _nll(self, trainer: Trainer, split: str, name: str, log_z: LogPartition, how: str) -> dict[str, float]:
         energy = self._metric.compute()
         error = float(energy.standard_error) ** 2 + float(log_z.standard_error) ** 2
-        binarization = getattr(trainer.datamodule, "binarization", "unknown")
-        if binarization in ("fixed", "dynamic"):
-            binarization += f" (seed {getattr(trainer.datamodule, 'binarization_seed', 'unknown')})"
         self.protocols[f"{split}/{name}"] = (
-            f"{how}; {energy.count} {split} examples; binarization {binarization}; standard error "
-            f"{float(energy.standard_error):.3g} over examples, {float(log_z.standard_error):.2g} of log Z"
+            f"{how}; {energy.count} {split} examples; binarization {binarization_of(trainer.datamodule)}; "
+            f"standard error {float(energy.standard_error):.3g} over examples, "
+            f"{float(log_z.standard_error):.2g} of log Z"
         )
         return {f"{split}/{name}": float(energy.mean + log_z.value), f"{split}/{name}_se": error**0.5}
 

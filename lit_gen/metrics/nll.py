@@ -54,6 +54,22 @@ class NegativeLogLikelihood(Metric):
         return MeanEstimate(mean, standard_error, int(self.count))
 
 
+class ImportanceEstimate(NamedTuple):
+    """Importance sampling's estimate of log p(x) for each example, and how far its K draws can be trusted.
+
+    Attributes:
+        log_px: (B,), log of the mean weight, in nats.
+        effective_sample_size: (B,) in [1, K], (sum w)^2 / sum w^2: how many draws of equal weight would say as much.
+            Kong, A Note on Importance Sampling using Standardized Weights (1992).
+        largest_share: (B,) in [1/K, 1], the largest weight's share of the sum. Without that draw the estimate would be
+            lower by -log(1 - share), up to the 1/K.
+    """
+
+    log_px: Tensor
+    effective_sample_size: Tensor
+    largest_share: Tensor
+
+
 class StreamingLogMeanExp:
     """log of the mean of exp(w) over values w that come a chunk at a time; holds (B,) numbers however many come.
 
@@ -63,6 +79,8 @@ class StreamingLogMeanExp:
 
     def __init__(self) -> None:
         self._log_sum: Tensor | None = None
+        self._log_sum_of_squares: Tensor | None = None
+        self._largest: Tensor | None = None
         self._count = 0
 
     def update(self, log_values: Tensor) -> None:
@@ -70,12 +88,86 @@ class StreamingLogMeanExp:
         # float64 exists on every device but MPS.
         log_values = log_values.detach()
         log_values = log_values.cpu().double() if log_values.device.type == "mps" else log_values.double()
-        log_sum = log_values.logsumexp(0)
-        self._log_sum = log_sum if self._log_sum is None else torch.logaddexp(self._log_sum, log_sum)
+        log_sum, log_sum_of_squares = log_values.logsumexp(0), (2 * log_values).logsumexp(0)
+        largest = log_values.amax(0)
+        if self._log_sum is not None:
+            log_sum = torch.logaddexp(self._log_sum, log_sum)
+            log_sum_of_squares = torch.logaddexp(self._log_sum_of_squares, log_sum_of_squares)
+            largest = torch.maximum(self._largest, largest)
+        self._log_sum, self._log_sum_of_squares, self._largest = log_sum, log_sum_of_squares, largest
         self._count += len(log_values)
 
-    def compute(self) -> Tensor:
-        """(B,) float64: log((1/K) sum_k exp(w_k)) over all K values that came."""
+    def compute(self) -> ImportanceEstimate:
+        """Of all K values that came, in float64: log((1/K) sum_k exp(w_k)) and how the exp(w_k) share the sum."""
         if self._log_sum is None:
             raise ValueError("no values yet")
-        return self._log_sum - torch.tensor(self._count, dtype=torch.float64).log().to(self._log_sum.device)
+        log_count = torch.tensor(self._count, dtype=torch.float64).log().to(self._log_sum.device)
+        return ImportanceEstimate(
+            log_px=self._log_sum - log_count,
+            effective_sample_size=(2 * self._log_sum - self._log_sum_of_squares).exp(),
+            largest_share=(self._largest - self._log_sum).exp(),
+        )
+
+
+class SamplingQuality(NamedTuple):
+    """How far the importance-weighted log-likelihood of a data set can be trusted.
+
+    Attributes:
+        effective_sample_size: mean over the examples.
+        standard_error: Monte-Carlo standard error of the mean log p(x) over these very examples, in nats: how far
+            another seed of the noise would move it. By the delta method, which holds where no weight dominates; NaN
+            for K = 1.
+        num_dominated: examples of which one draw has more than half of the weight, so that their effective sample size
+            is below 4.
+        count: number of examples.
+    """
+
+    effective_sample_size: Tensor
+    standard_error: Tensor
+    num_dominated: int
+    count: int
+
+    @property
+    def too_few_samples(self) -> bool:
+        """Whether more than one example in twenty rests on one draw.
+
+        K has to be of the order of exp(KL(p(z|x) || q(z|x))): Chatterjee & Diaconis, The Sample Size Required in
+        Importance Sampling (2018), Theorem 1.1, https://arxiv.org/abs/1511.01437. With fewer draws the sum is that of
+        its largest terms, and log p(x) comes out too low.
+        """
+        return self.num_dominated > 0.05 * self.count
+
+
+class ImportanceSampling(Metric):
+    """Mean effective sample size and Monte-Carlo error of importance-weighted log-likelihoods over a data set.
+
+    Args:
+        num_samples: K.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+
+    def __init__(self, num_samples: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.num_samples = num_samples
+        self.add_state("total_size", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total_variance", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("num_dominated", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, estimate: ImportanceEstimate) -> None:
+        """Add examples."""
+        size = estimate.effective_sample_size.to(self.total_size.device)
+        # Var(log mean w) is about Var(w) / (K E[w]^2), the delta method, with K - 1 in the sample's variance.
+        variance = (1 / size - 1 / self.num_samples) * self.num_samples / (self.num_samples - 1 or torch.nan)
+        self.total_size = self.total_size + size.sum()
+        self.total_variance = self.total_variance + variance.clamp_min(0).sum()
+        # What isn't a number is not to be trusted either.
+        self.num_dominated = self.num_dominated + (~(estimate.largest_share <= 0.5)).sum().to(self.count.device)
+        self.count = self.count + size.numel()
+
+    def compute(self) -> SamplingQuality:
+        """Over all examples of all ranks."""
+        standard_error = self.total_variance.sqrt() / self.count
+        return SamplingQuality(self.total_size / self.count, standard_error, int(self.num_dominated), int(self.count))

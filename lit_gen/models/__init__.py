@@ -6,6 +6,7 @@ from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
+from lit_gen.models.vaes.naive import NaiveMonteCarlo
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.models.vaes.vae_gan import VAEGAN
 from lit_gen.models.vaes.vamp_vae import VampVAE

@@ -15,7 +15,7 @@ from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.data.loader import EvaluationLoader, Examples
 from lit_gen.metrics.features.lenet import LeNet
 
-NUM_EXAMPLES = 37
+NUM_EXAMPLES = 197  # which neither two nor three divide
 
 
 class Model(LightningModule):
@@ -46,13 +46,18 @@ def measure(rank: int, world_size: int) -> dict[str, float]:
     figures = {}
     for num_samples in (3, 20):  # in groups of examples, and one by one
         likelihood = Likelihood(num_samples, chunk_size=15)
-        likelihood._start(model)
+        likelihood.on_test_epoch_start(trainer, model)
         for batch in loader():
-            likelihood._add(model, batch, num_samples, 0)
+            likelihood.on_test_batch_end(trainer, model, None, batch, 0)
         estimate = likelihood._metric.compute()
         assert estimate.count == NUM_EXAMPLES
         figures[f"nll_{num_samples}"] = float(estimate.mean)
         figures[f"nll_{num_samples}_se"] = float(estimate.standard_error)
+        sampling = likelihood._sampling.compute()
+        assert sampling.count == NUM_EXAMPLES
+        figures[f"nll_{num_samples}_ess"] = float(sampling.effective_sample_size)
+        figures[f"nll_{num_samples}_mc_se"] = float(sampling.standard_error)
+        figures[f"dominated_{num_samples}"] = sampling.num_dominated
     name, figures["fid"] = FID(LeNet(), num_samples=50, batch_size=7)._measure(trainer, model, "val")
     assert name == "val/fid_lenet_50"
     _, again = FID(LeNet(), num_samples=50, batch_size=7)._measure(trainer, model, "val")

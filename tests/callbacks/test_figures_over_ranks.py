@@ -1,4 +1,4 @@
-"""Both figures, measured by one process and by two that share a set which they don't divide."""
+"""Both figures, measured by one process and by two and three that share a set which they don't divide."""
 
 import json
 import os
@@ -20,17 +20,19 @@ def start(rank: int, world_size: int, folder: Path, cache: Path) -> subprocess.P
     )
 
 
-def test_two_processes_agree_with_one_and_with_each_other(tmp_path):
-    # The two have caches of their own, as on two machines: only the first is written to.
-    processes = [
-        start(0, 1, tmp_path, tmp_path / "alone"),
-        start(0, 2, tmp_path, tmp_path / "first"),
-        start(1, 2, tmp_path, tmp_path / "second"),
-    ]
+def test_one_two_and_three_processes_agree(tmp_path):
+    # The ranks have caches of their own, as on several machines: only the first of each set is written to.
+    places = [(rank, world_size) for world_size in (1, 2, 3) for rank in range(world_size)]
+    processes = []
+    for rank, world_size in places:
+        (tmp_path / f"{world_size}").mkdir(exist_ok=True)
+        folder = tmp_path / f"{world_size}"
+        processes.append(start(rank, world_size, folder, folder / f"cache{rank}"))
     answers = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    alone, *pair = (json.loads(answer) for answer in answers)
-    assert pair[0] == pair[1]
-    assert pair[0] == pytest.approx(alone, rel=1e-6)
-    assert (tmp_path / "first").exists()
-    assert not (tmp_path / "second").exists()
+    assert [process.returncode for process in processes] == [0] * 6
+    alone, *others = (json.loads(answer) for answer in answers)
+    for (rank, world_size), figures in zip(places[1:], others, strict=True):
+        assert figures == pytest.approx(alone, rel=1e-6), (rank, world_size)
+        assert (tmp_path / f"{world_size}" / f"cache{rank}").exists() == (rank == 0)
+    assert others[0] == others[1]
+    assert others[2] == others[3] == others[4]

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from lit_gen.callbacks.likelihood import Likelihood, estimate_log_px
 from lit_gen.errors import UserError
-from lit_gen.metrics.nll import NegativeLogLikelihood
+from lit_gen.metrics.nll import ImportanceEstimate, ImportanceSampling, NegativeLogLikelihood
 from lit_gen.protocols import Batch
 from lit_gen.randomness import seeded
 
@@ -116,6 +116,12 @@ def score(model: LightningModule, data: Points, callback: Likelihood, verb: str 
     return figures
 
 
+def add(callback: Likelihood, model: LightningModule, batch: Batch) -> None:
+    """One test batch."""
+    callback.on_test_epoch_start(None, model)
+    callback.on_test_batch_end(None, model, None, batch, 0)
+
+
 def test_with_the_true_posterior_one_sample_is_exact():
     x = draw(30)
     model = LinearGaussian(q_scale=1)
@@ -166,7 +172,7 @@ def test_ranks_make_no_difference(world_size, num_samples):
         metric = NegativeLogLikelihood()
         for part in index.split(5):
             with torch.no_grad(), seeded(0, CPU):
-                metric.update(estimate_log_px(model, x[part], part.tolist(), num_samples, 10, seed=0))
+                metric.update(estimate_log_px(model, x[part], part.tolist(), num_samples, 10, seed=0).log_px)
         return metric
 
     whole, joint = share(torch.arange(37)), NegativeLogLikelihood()
@@ -182,7 +188,7 @@ def test_examples_chunks_and_seeds_have_noise_of_their_own():
 
     def estimates(seed: int, num_samples: int = 5, chunk_size: int = 5) -> list[float]:
         with torch.no_grad(), seeded(0, CPU):
-            return estimate_log_px(LinearGaussian(), x, range(4), num_samples, chunk_size, seed).tolist()
+            return estimate_log_px(LinearGaussian(), x, range(4), num_samples, chunk_size, seed).log_px.tolist()
 
     assert len(set(estimates(0) + estimates(1))) == 8
     assert estimates(0) == estimates(0)
@@ -195,8 +201,7 @@ def test_draws_as_many_samples_as_asked_for_without_gradients_in_evaluation_mode
     model = LinearGaussian().train()
     x = draw(5)
     callback = Likelihood(num_samples, chunk_size)
-    callback._start(model)
-    callback._add(model, Batch(x, None, torch.arange(5)), num_samples, 0)
+    add(callback, model, Batch(x, None, torch.arange(5)))
     assert sum(count * rows for count, rows, _, _ in model.calls) >= 5 * num_samples
     if num_samples >= chunk_size:
         assert sum(count * rows for count, rows, _, _ in model.calls) == 5 * num_samples
@@ -207,12 +212,10 @@ def test_draws_as_many_samples_as_asked_for_without_gradients_in_evaluation_mode
 
 def test_leaves_the_callers_random_stream_alone():
     model, x = LinearGaussian(), draw(5)
-    callback = Likelihood(3)
-    callback._start(model)
     torch.manual_seed(4)
     expected = torch.rand(3)
     torch.manual_seed(4)
-    callback._add(model, Batch(x, None, torch.arange(5)), 3, 0)
+    add(Likelihood(3), model, Batch(x, None, torch.arange(5)))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -221,7 +224,7 @@ def test_estimates_come_in_the_order_of_the_examples(chunk_size):
     x, model = draw(20), LinearGaussian(q_scale=1)
     index = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), seeded(0, CPU):
-        estimates = estimate_log_px(model, x[index], index.tolist(), 3, chunk_size, seed=0)
+        estimates = estimate_log_px(model, x[index], index.tolist(), 3, chunk_size, seed=0).log_px
     torch.testing.assert_close(estimates, model.exact_log_prob(x[index]).detach().double(), rtol=1e-4, atol=1e-4)
 
 
@@ -233,7 +236,7 @@ def test_every_example_keeps_its_label(chunk_size):
 
     x, index, label = draw(20), torch.randperm(20), torch.arange(20) % 7
     with torch.no_grad(), seeded(0, CPU):
-        estimates = estimate_log_px(Labelled(), x[index], index.tolist(), 3, chunk_size, 0, label[index])
+        estimates = estimate_log_px(Labelled(), x[index], index.tolist(), 3, chunk_size, 0, label[index]).log_px
     torch.testing.assert_close(estimates, (x[:, 0] + 100 * label)[index].double())
 
 
@@ -274,13 +277,17 @@ def test_a_non_finite_example_makes_the_figure_non_finite():
 
 class TestValidation:
     def test_off_in_fit_unless_asked_for(self):
-        for val_num_samples, names in [(None, set()), (2, {"val/nll_nats_k2", "val/nll_nats_k2_se"})]:
+        for val_num_samples, names in [(None, set()), (2, self.names(2))]:
             trainer = self.fit(Likelihood(num_samples=5, val_num_samples=val_num_samples))
             assert set(trainer.callback_metrics) == names
 
     def test_on_when_validation_is_all_there_is(self):
         figures = score(LinearGaussian(), Points(draw(5), 5), Likelihood(num_samples=4), "validate")
-        assert set(figures) == {"val/nll_nats_k4", "val/nll_nats_k4_se"}
+        assert set(figures) == self.names(4)
+
+    @staticmethod
+    def names(num_samples: int) -> set[str]:
+        return {f"val/nll_nats_k{num_samples}{what}" for what in ("", "_se", "_mc_se", "_ess")}
 
     @staticmethod
     def fit(callback):
@@ -309,11 +316,65 @@ class TestValidation:
 def test_the_protocol_names_samples_split_and_binarization():
     data = Points(draw(9), 4)
     data.binarization, data.binarization_seed = "fixed", 12
-    callback = Likelihood(num_samples=6, seed=3)
-    score(LinearGaussian(), data, callback)
-    assert callback.protocols == {
-        "test/nll_nats_k6": "importance-weighted, K=6, noise seed 3; 9 test examples; binarization fixed (seed 12)"
-    }
+    callback = Likelihood(num_samples=50, seed=3)
+    figures = score(LinearGaussian(), data, callback)
+    assert set(figures) == set(callback.protocols) | {"test/nll_nats_k50_se"}
+    assert callback.protocols["test/nll_nats_k50"] == (
+        "importance-weighted, K=50, noise seed 3; 9 test examples; binarization fixed (seed 12)"
+    )
+    assert "effective sample size" in callback.protocols["test/nll_nats_k50_ess"]
+
+
+def test_the_effective_sample_size_is_that_of_the_weights_and_all_of_k_at_the_true_posterior():
+    x = draw(12)
+    figures = score(LinearGaussian(q_scale=1), Points(x, 5), Likelihood(40, chunk_size=15))
+    assert figures["test/nll_nats_k40_ess"] == pytest.approx(40, rel=1e-4)
+    assert figures["test/nll_nats_k40_mc_se"] == pytest.approx(0, abs=1e-3)
+    # E[w^2] / E[w]^2 of a normal weight function has a closed form; K over it is what the estimate tends to.
+    model = LinearGaussian(q_scale=1.5)
+    figures = score(model, Points(x, 12), Likelihood(20_000, chunk_size=20_000))
+    truth = model_truth(model, x)
+    assert figures["test/nll_nats_k20000_ess"] == pytest.approx(20_000 / truth, rel=0.02)
+
+
+def model_truth(model: LinearGaussian, x: Tensor) -> float:
+    """E_q[(p(z|x) / q(z|x))^2] = integral of p^2 / q for normal p, q of equal means and covariances S, T:
+    |T|^(1/2) |S|^-1 |2 S^-1 - T^-1|^(-1/2)."""
+    precision = (torch.eye(2) + model.weight.T @ model.weight / model.std**2).detach()
+    scales = model.posterior(x[:1]).stddev[0].detach()
+    proposal = torch.diag(scales**-2)
+    return float(precision.det() / proposal.det().sqrt() / (2 * precision - proposal).det().sqrt())
+
+
+def test_the_monte_carlo_error_is_the_spread_over_seeds():
+    x, model, k = draw(20), LinearGaussian(q_scale=1.5), 60
+    name = f"test/nll_nats_k{k}"
+    runs = [score(model, Points(x, 20), Likelihood(k, chunk_size=1200, seed=seed)) for seed in range(40)]
+    spread = torch.tensor([run[name] for run in runs]).std().item()
+    told = sum(run[f"{name}_mc_se"] for run in runs) / len(runs)
+    assert told == pytest.approx(spread, rel=0.3)  # of 40 draws the standard deviation is known to 11 percent
+    assert told < runs[0][f"{name}_se"] / 4
+
+
+@pytest.mark.parametrize("num_samples", [4, 400])
+def test_says_when_k_is_too_small_to_trust(num_samples):
+    callback = Likelihood(num_samples)
+    with pytest.MonkeyPatch.context() as patch:
+        told = []
+        patch.setattr(warnings, "warn", lambda message, *_, **__: told.append(str(message)))
+        score(LinearGaussian(q_scale=4.0), Points(draw(40), 40), callback)
+    doubted = "K is too small to trust it" in callback.protocols[f"test/nll_nats_k{num_samples}"]
+    assert doubted == any("K is too small to trust it" in message for message in told) == (num_samples == 4)
+
+
+@pytest.mark.parametrize(("num_dominated", "too_few"), [(5, False), (6, True)])
+def test_one_example_in_twenty_may_rest_on_a_single_draw(num_dominated, too_few):
+    sampling = ImportanceSampling(num_samples=3)
+    share = torch.full((100,), 0.5)
+    share[:num_dominated] = 0.51
+    sampling.update(ImportanceEstimate(torch.zeros(100), torch.full((100,), 2.0), share))
+    assert sampling.compute().too_few_samples == too_few
+    assert sampling.compute().num_dominated == num_dominated
 
 
 @pytest.mark.parametrize("name", ["num_samples", "chunk_size", "val_num_samples"])

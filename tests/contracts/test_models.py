@@ -23,6 +23,7 @@ from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.condition import GivenHalf
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
+from lit_gen.models.vaes.naive import NaiveMonteCarlo
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.models.vaes.vq_vae import VQVAE
 from lit_gen.networks.bottom_layer import BottomLayer
@@ -84,6 +85,10 @@ def gumbel_vae(objective=None, **kwargs):
     encoder, decoder = MLP(IMAGE, 1, [8], params_per_output=3), MLP(3, IMAGE, [8])
     head = GumbelSoftmaxHead(3, **kwargs)
     return VAE(encoder, decoder, head, BernoulliHead(), UniformCategorical(1, 3), objective=objective)
+
+
+def naive_monte_carlo():
+    return NaiveMonteCarlo(MLP(3, IMAGE, [8]), BernoulliHead(), StandardNormal(3), num_samples=4)
 
 
 def point_gan(**kwargs):
@@ -170,6 +175,7 @@ MODELS = {
     "conditional_vae_of_half": half_image_vae,
     "vq_vae": vq_vae,
     "vq_vae_without_restarts": partial(vq_vae, restart_below=0.0),
+    "naive_monte_carlo": naive_monte_carlo,
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,
@@ -296,6 +302,8 @@ def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
             return model.encode(x[rows])
         if isinstance(model, Completes):
             return model.predict_step(Batch(x[rows], rows % 3, rows), 0).code
+        if isinstance(model, NaiveMonteCarlo):  # draws an example's codes without a look at it
+            return model.decode(x[rows].flatten(1)[:, :3])
         return model.discriminator(x[rows])
 
     rows = torch.arange(12)

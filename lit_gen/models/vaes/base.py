@@ -102,8 +102,23 @@ class LatentVariableModel(GenerativeModel):
         # The KL's closed form has no place here: each weight is the ratio at its own draw.
         return inference.log_px(z) + inference.prior.log_prob(z) - log_qz
 
+    def log_prior_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
+        """(num_samples, B) values of log p(x|z) in nats, z drawn from the prior."""
+        inference = self.inference(x, label)
+        return inference.log_px(draws_from_prior(inference.prior, num_samples, len(x)))
+
     def configure_optimizers(self):
         return one_optimizer(self.parameters(), self.optimizer, self.scheduler)
+
+
+def draws_from_prior(prior: Distribution, num_samples: int, batch_size: int) -> Tensor:
+    """(num_samples, batch_size, Z) independent draws, differentiable where the prior's are.
+
+    Args:
+        prior: p(z), batch () or, where it depends on the example, (batch_size,); event (Z,).
+    """
+    shape = (num_samples,) if prior.batch_shape else (num_samples, batch_size)
+    return prior.rsample(shape) if prior.has_rsample else prior.sample(shape)
 
 
 def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]) -> Tensor:
