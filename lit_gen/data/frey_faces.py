@@ -66,8 +66,8 @@ def read_frames(folder: Path) -> tuple[np.ndarray, str]:
         frames, origin = load_matlab(matlab_file), matlab_file
     else:
         raise UserError(
-            f"{folder} has neither {array_file.name} nor {matlab_file.name}: put one there ({SOURCE}), or name the root "
-            "by root or LIT_GEN_DATA."
+            f"{folder} has neither {array_file.name} nor {matlab_file.name}: put one there ({SOURCE}), or name the "
+            "root by root or LIT_GEN_DATA."
         )
     if isinstance(frames, dict) or frames.shape != (NUM_FRAMES, HEIGHT, WIDTH) or frames.dtype != np.uint8:
         raise UserError(f"{origin} should hold {NUM_FRAMES} uint8 frames of {HEIGHT} x {WIDTH} and nothing else.")
@@ -87,4 +87,6 @@ def load_matlab(path: Path) -> np.ndarray:
         return np.ascontiguousarray(matrix.T.reshape(-1, HEIGHT, WIDTH))
     except Exception as error:  # whatever is wrong with a file, scipy has another exception for it
         reason = " ".join(str(error).split())[:150]
-        raise UserError(f"{path} cannot be read as MATLAB's file of a {HEIGHT * WIDTH} x N matrix ff: {reason}") from error
+        raise UserError(
+            f"{path} cannot be read as MATLAB's file of a {HEIGHT * WIDTH} x N matrix ff: {reason}"
+        ) from error

@@ -141,7 +141,9 @@ def middle(image: Image.Image, side: int, path: Path) -> Image.Image:
         UserError: the image is smaller than that.
     """
     if side > min(image.size):
-        raise UserError(f"{path} is {image.width} x {image.height}, smaller than the {side} x {side} to be cut from it.")
+        raise UserError(
+            f"{path} is {image.width} x {image.height}, smaller than the {side} x {side} to be cut from it."
+        )
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
 
@@ -172,9 +174,7 @@ def decode(path: Path, image_shape: tuple[int, int, int], side: int | None = Non
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def decoded(
-    files: list[Path], folder: Path, image_shape: tuple[int, int, int], side: int | None = None
-) -> np.ndarray:
+def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int], side: int | None = None) -> np.ndarray:
     """(N, C, H, W) uint8, mapped into memory from the cache, where it is written first if need be; as in ``decode``.
 
     Raises:
