@@ -141,9 +141,7 @@ def middle(image: Image.Image, side: int, path: Path) -> Image.Image:
         UserError: the image is smaller than that.
     """
     if side > min(image.size):
-        raise UserError(
-            f"{path} is {image.width} x {image.height}, smaller than the {side} x {side} to be cut from it."
-        )
+        raise UserError(f"{path} is {image.width} x {image.height}, smaller than the {side} x {side} to be cut out.")
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
 

@@ -69,9 +69,7 @@ class LFW(ImageData):
         files = list_images(folder)
         names = class_names(files, folder)
         if len(names) < 3:
-            raise UserError(
-                f"{folder} holds images of {len(names)} people in folders: LFW has 5,749, and 3 are needed."
-            )
+            raise UserError(f"{folder} holds folders of {len(names)} people: LFW has 5,749, and 3 are needed.")
         number = {name: index for index, name in enumerate(names)}
         label = torch.tensor([number[file.relative_to(folder).parts[0]] for file in files])
         rows = self._in_order_of_splits(label, len(names))

@@ -18,7 +18,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def write(folder, num_people: int = NUM_PEOPLE) -> None:
-    """Person n has 1 + n mod 3 images: in the middle square of 24 the red is 8 n, the green 50 by the image's number."""
+    """Person n has 1 + n mod 3 images: in the middle square of 24 the red is 8 n, the green 50 times its number."""
     for person in range(num_people):
         name = f"Person_{person:02}"
         (folder / name).mkdir(parents=True)
@@ -40,7 +40,9 @@ def test_each_person_is_in_one_split_with_all_images(tmp_path):
     data = LFW(root=str(tmp_path), download=False, side=24, image_shape=(3, 12, 12), batch_size=4)
     splits = [people(data, split) for split in ("train", "val", "test")]
     assert [len(set(split)) for split in splits] == [24, 3, 3]
-    assert sorted(sum(splits, [])) == [n for n in range(NUM_PEOPLE) for _ in range(1 + n % 3)]
+    assert sorted(person for split in splits for person in split) == [
+        n for n in range(NUM_PEOPLE) for _ in range(1 + n % 3)
+    ]
     assert data.num_classes == NUM_PEOPLE
     again = LFW(root=str(tmp_path), download=False, side=24, image_shape=(3, 12, 12), batch_size=4, split_seed=5)
     assert [people(again, split) for split in ("train", "val", "test")] == splits
@@ -86,7 +88,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path, monkeypatch):
     assert "has no LFW (the network is down): put one folder of images a person in" in refused()
     assert not (tmp_path / "lfw_home").exists()
     write(tmp_path / "lfw", num_people=2)
-    assert "images of 2 people" in refused()
+    assert "folders of 2 people" in refused()
     write(tmp_path / "lfw_funneled")
     image = tmp_path / "lfw_funneled" / "Person_07" / "Person_07_0002.jpg"
     image.write_bytes(image.read_bytes()[:400])
