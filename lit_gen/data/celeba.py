@@ -89,7 +89,7 @@ class CelebA(ImageData):
     def _labels(self, names: list[str]) -> torch.Tensor:
         """(N,) int64: the attribute of each image."""
         path = self.folder / ATTRIBUTES
-        _, header, *lines = read_lines(path) or ["", ""]
+        _, header, *lines = read_lines(path)
         columns = header.split()
         if self.attribute not in columns:
             raise UserError(f"{path} has no attribute {self.attribute!r}: it has {', '.join(columns)[:250] or 'none'}.")

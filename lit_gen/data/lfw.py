@@ -21,11 +21,11 @@ unpack."""
 
 
 class LFW(ImageData):
-    """13,233 photographs of 5,749 people, 250 x 250, of which the middle is cut out and resized. No person is in two
-    splits: a tenth of the people is test, a tenth validation, always the same. The label is the person.
+    """13,233 photographs of 5,749 people, 250 x 250, of which the middle is cut out and resized; labelled by person.
 
-    Huang, Ramesh, Berg & Learned-Miller, Labeled faces in the wild (2007), http://vis-www.cs.umass.edu/lfw/. Images
-    are decoded in the first run and mapped from the cache folder afterwards, as ``ImageFolder`` does it.
+    Huang, Ramesh, Berg & Learned-Miller, Labeled faces in the wild (2007), http://vis-www.cs.umass.edu/lfw/. No person
+    is in two splits: a tenth of the people is test and a tenth validation, always the same. Images are decoded in the
+    first run and mapped from the cache folder afterwards, as ``ImageFolder`` does it.
 
     Args:
         root: folder that holds one of ``PLACES``, each with one folder of images a person; None for the environment's
@@ -78,9 +78,9 @@ class LFW(ImageData):
         return Arrays(*(Part(x[s], label[rows][s], str(folder)) for s in (first, last)))
 
     def _in_order_of_splits(self, label: torch.Tensor, num_people: int) -> torch.Tensor:
-        """Rows of the training images, then validation, then test; counts both latter.
+        """Rows of the training images, then validation, then test, and how many of the last two there are.
 
-        Each split is then a slice of the cached file, and nothing is copied.
+        In this order each split is a slice of the cached file, and nothing is copied.
         """
         order = torch.randperm(num_people, generator=make_generator("people of LFW"))
         share = max(1, num_people // 10)
