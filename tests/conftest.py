@@ -1,14 +1,17 @@
 """What all tests share: no account, no cache of the machine's user, real data only where they are."""
 
 import codecs
+import hashlib
 import os
 import pickle
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import normalize
@@ -104,16 +107,71 @@ def random_stories(root: Path) -> Path:
     return root
 
 
+def enlarged_digits(count: int, height: int, width: int) -> np.ndarray:
+    """(count, height, width) uint8: scikit-learn's digits, enlarged by whole numbers, on black."""
+    images = load_digits().images[np.arange(count) % 1797] * (255 / 16)
+    images = np.kron(images, np.ones((1, height // 8, width // 8))).round().astype(np.uint8)
+    return np.pad(images, ((0, 0), (0, height % 8), (0, width % 8)))
+
+
+def bundled_as_film(root: Path) -> None:
+    """Digits where the frames of Frey's face are looked for."""
+    (root / "freyfaces").mkdir(parents=True)
+    np.save(root / "freyfaces" / "freyfaces_1965x28x20.npy", enlarged_digits(1965, 28, 20))
+
+
+def bundled_as_people(root: Path) -> None:
+    """Digits as JPEG files, four of each of 45 "people", where LFW is looked for."""
+    for number, image in enumerate(enlarged_digits(180, 136, 136)):
+        folder = root / "lfw-deepfunneled" / f"Person_{number // 4:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).convert("RGB").save(folder / f"{number % 4}.jpg")
+
+
+def bundled_as_celebrities(root: Path) -> None:
+    """Digits as JPEG files with CelebA's list of splits."""
+    images = root / "celeba" / "img_align_celeba"
+    images.mkdir(parents=True)
+    lines = []
+    for number, image in enumerate(enlarged_digits(180, 218, 178)):
+        lines.append(f"{number + 1:06}.jpg {0 if number < 140 else 1 + number % 2}")
+        Image.fromarray(image).convert("RGB").save(images / lines[-1].split()[0])
+    (root / "celeba" / "list_eval_partition.txt").write_text("\n".join(lines))
+
+
+def bundled_as_photographs(root: Path, patch: pytest.MonkeyPatch) -> None:
+    """Digits in CIFAR-10's format; ``patch`` gives torchvision their checksums."""
+    import torchvision
+
+    source = torchvision.datasets.CIFAR10
+    folder = root / source.base_folder
+    folder.mkdir(parents=True)
+
+    def write(name: str, content: dict) -> list[str]:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    data = np.tile(enlarged_digits(1100, 32, 32).reshape(-1, 1024), (1, 3))  # configs hold out 5,000 of five such files
+    batch = {"data": data, "labels": load_digits().target[:1100].tolist()}
+    patch.setattr(source, "train_list", [write(f"data_batch_{k + 1}", batch) for k in range(5)])
+    patch.setattr(source, "test_list", [write("test_batch", batch)])
+    meta = write(source.meta["filename"], {"label_names": list("0123456789")})
+    patch.setattr(source, "meta", {**source.meta, "md5": meta[1]})
+
+
 @pytest.fixture(scope="session")
-def data_root(tmp_path_factory) -> Path:
+def data_root(tmp_path_factory) -> Iterator[Path]:
     """Real data where LIT_GEN_DATA has them; elsewhere the bundled digits in each set's format, as a stand-in."""
     root = tmp_path_factory.mktemp("data")
     given = Path(os.environ.get("LIT_GEN_DATA") or root)
-    for name in ("MNIST", "FashionMNIST", "olivetti", "20newsgroups", "RCV1"):
+    photographs = "cifar-10-batches-py"
+    pictures = ("MNIST", "FashionMNIST", "olivetti", "freyfaces", "lfw-deepfunneled", "celeba", photographs)
+    for name in (*pictures, "20newsgroups", "RCV1"):
         if any(path.is_file() for path in (given / name).rglob("*")):  # a failed download leaves empty folders
             (root / name).symlink_to((given / name).resolve())
-    digits = bundled_in_mnist_format
-    for name, stand_in in (("MNIST", digits), ("FashionMNIST", digits), ("olivetti", bundled_as_faces)):
+    digits, film = bundled_in_mnist_format, bundled_as_film
+    stand_ins = (digits, digits, bundled_as_faces, film, bundled_as_people, bundled_as_celebrities)
+    for name, stand_in in zip(pictures, stand_ins, strict=False):
         if not (root / name).exists():
             print(f"LIT_GEN_DATA has no {name}: its place is taken by scikit-learn's digits in the same format")
             stand_in(root)
@@ -121,4 +179,8 @@ def data_root(tmp_path_factory) -> Path:
         if not (root / name).exists():
             print(f"LIT_GEN_DATA has no {name}: its place is taken by random words in the same format")
             stand_in(root)
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        if not (root / photographs).exists():
+            print(f"LIT_GEN_DATA has no {photographs}: its place is taken by scikit-learn's digits in the same format")
+            bundled_as_photographs(root, patch)
+        yield root

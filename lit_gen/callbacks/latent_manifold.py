@@ -1,4 +1,4 @@
-"""Pictures of a two-dimensional latent space: what each place decodes to, and where each class lies."""
+"""Pictures of a two-dimensional latent space: what each place decodes to."""
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -7,41 +7,36 @@ from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.first_examples import FirstExamples
-from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture, scatter
+from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Codes, PriorQuantiles
 from lit_gen.randomness import derive_seed, seeded
 
 
 class LatentManifold(Callback):
-    """Saves ``samples/manifold_<step>.png``, and ``samples/codes_<step>.png`` where the data have labels.
+    """Saves ``samples/manifold_<step>.png``.
 
     The manifold is decoded at a grid of quantiles of the prior, so that each picture stands for an equal share of
     what the model draws: Kingma & Welling, Auto-Encoding Variational Bayes (2014), Fig. 4,
-    https://arxiv.org/abs/1312.6114. The first coordinate grows to the right, the second upwards, as in the scatter of
-    the validation examples' codes, coloured by class.
+    https://arxiv.org/abs/1312.6114. The first coordinate grows to the right, the second upwards, as in the
+    pictures of ``CodeScatter``, which show where each class lies.
 
     Args:
         num_per_side: quantiles along each coordinate.
-        every_n_epochs: pictures at the validation of every n-th epoch.
-        num_codes: validation examples in the scatter.
+        every_n_epochs: a picture at the validation of every n-th epoch.
 
     Raises:
         UserError: on counts below 1; at setup, if the model's latent space isn't two-dimensional or its prior has no
             quantiles.
     """
 
-    def __init__(self, num_per_side: int = 20, every_n_epochs: int = 1, num_codes: int = 2000) -> None:
-        for name, value in [
-            ("num_per_side", num_per_side),
-            ("every_n_epochs", every_n_epochs),
-            ("num_codes", num_codes),
-        ]:
+    def __init__(self, num_per_side: int = 20, every_n_epochs: int = 1) -> None:
+        for name, value in [("num_per_side", num_per_side), ("every_n_epochs", every_n_epochs)]:
             if value < 1:
                 raise UserError(f"LatentManifold needs {name} of at least 1, got {value}.")
         self.num_per_side = num_per_side
         self.every_n_epochs = every_n_epochs
-        self._examples = FirstExamples(num_codes)
+        self._examples = FirstExamples(1)  # only of an example does one know how long its code is
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not (isinstance(pl_module, Codes) and isinstance(pl_module, PriorQuantiles)):
@@ -69,16 +64,13 @@ class LatentManifold(Callback):
         if not len(self._examples):
             return
         with eval_mode(pl_module), seeded(derive_seed("latent_manifold"), pl_module.device):
-            codes = pl_module.encode(self._examples.x)
-            _check_dimension(codes.shape[1])
+            _check_dimension(pl_module.encode(self._examples.x).shape[1])
             grid = pl_module.prior_quantile(self._probabilities(pl_module.device))
             decoded = pl_module.decode(grid)
         if not trainer.is_global_zero:
             return
         manifold = image_grid(decoded, self.num_per_side, padding=0) if decoded.dim() == 4 else picture_of(decoded)
         save_picture(trainer, "manifold", manifold)
-        if self._examples.label is not None:
-            save_picture(trainer, "codes", scatter(codes, label=self._examples.label))
 
     def _probabilities(self, device: torch.device) -> Tensor:
         """(num_per_side^2, 2) midpoints of equal shares, row by row from the top left."""

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lit_gen.atomic_file import replacing
+from lit_gen.callbacks.scatter import scatter
 from lit_gen.errors import UserError
 
 TOLERANCE = 1e-5
@@ -54,58 +55,6 @@ def _check_pixels(images: Tensor) -> None:
             f"pixels reach from {low:.4g} to {high:.4g}, outside [0, 1]: a model that works in another range must "
             "convert at its own edge."
         )
-
-
-def scatter(points: Tensor, beside: Tensor | None = None, label: Tensor | None = None) -> Image.Image:
-    """Draw points of the plane, and beside them, on the same axes, those that they should resemble.
-
-    Args:
-        points: (N, 2), drawn on the left.
-        beside: (M, 2), drawn on the right; it alone sets the axes, and the title counts the points beyond them.
-        label: (N,) class indices, which colour ``points``.
-
-    Raises:
-        UserError: if coordinates aren't finite.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    panels = [points] if beside is None else [points, beside]
-    panels = [panel.detach().float().cpu().numpy() for panel in panels]
-    if not all(np.isfinite(panel).all() for panel in panels):
-        raise UserError("the points to draw aren't all finite: has the model diverged?")
-    low, high = _limits(panels[-1])
-    figure = Figure(figsize=(4 * len(panels), 4.3), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, panel, name in zip(axes, panels, ["model" if beside is not None else "", "data"], strict=False):
-        colours = {} if label is None or panel is not panels[0] else _colours(label)
-        dots = axis.scatter(panel[:, 0], panel[:, 1], s=4, linewidths=0, alpha=0.6, **colours)
-        if colours:
-            # One legend entry a class, unless there are too many to read.
-            axis.legend(*dots.legend_elements(num=None), fontsize=6) if len(np.unique(label.cpu())) <= 20 else None
-        outside = int(((panel < low) | (panel > high)).any(axis=1).sum())
-        axis.set_title(name + (f" ({outside} of {len(panel)} outside)" if outside else ""))
-        axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-
-
-def _limits(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A square around the points with a margin of a tenth."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-3) * 1.1
-    return middle - half, middle + half
-
-
-def _colours(label: Tensor) -> dict:
-    num_classes = int(label.max()) + 1
-    return {
-        "c": label.cpu().numpy(),
-        "cmap": "tab10" if num_classes <= 10 else "viridis",
-        "vmin": 0,
-        "vmax": max(9, num_classes - 1),
-    }
 
 
 def picture_of(x: Tensor, num_columns: int | None = None, beside: Tensor | None = None) -> Image.Image:

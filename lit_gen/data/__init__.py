@@ -2,13 +2,16 @@
 
 from lit_gen.data.array_file import ArrayFile
 from lit_gen.data.base import InMemoryData
+from lit_gen.data.celeba import CelebA
 from lit_gen.data.cifar10 import CIFAR10
 from lit_gen.data.digits import Digits
 from lit_gen.data.docstrings import Docstrings
 from lit_gen.data.documents import TextFolder
 from lit_gen.data.frames import ImageFrames
+from lit_gen.data.frey_faces import FreyFaces
 from lit_gen.data.image_folder import ImageFolder
 from lit_gen.data.images import ImageData
+from lit_gen.data.lfw import LFW
 from lit_gen.data.mnist import MNIST, FashionMNIST
 from lit_gen.data.newsgroups import Newsgroups
 from lit_gen.data.olivetti import FaceCuts, Olivetti
@@ -17,13 +20,16 @@ from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
 
 __all__ = [
     "CIFAR10",
+    "LFW",
     "MNIST",
     "RCV1",
     "ArrayFile",
+    "CelebA",
     "Digits",
     "Docstrings",
     "FaceCuts",
     "FashionMNIST",
+    "FreyFaces",
     "GaussianMixture",
     "Grid",
     "ImageData",

@@ -50,10 +50,7 @@ class ImageFolder(ImageData):
     ) -> None:
         super().__init__(image_shape=image_shape, **kwargs)
         check_fraction(test_fraction)
-        if self.image_shape[0] not in _MODES:
-            raise UserError(
-                f"ImageFolder reads images of 1 or 3 channels, not the {self.image_shape[0]} of image_shape."
-            )
+        check_channels("ImageFolder", self.image_shape)
         self.path = path
         self.test_path = test_path
         self.test_fraction = test_fraction
@@ -102,6 +99,12 @@ class ImageFolder(ImageData):
         return Part(torch.from_numpy(decoded(files, folder, self.image_shape)), label, str(folder))
 
 
+def check_channels(name: str, image_shape: tuple[int, int, int]) -> None:
+    """Raise UserError, on behalf of the class ``name``, unless images can be read as ``image_shape``."""
+    if image_shape[0] not in _MODES:
+        raise UserError(f"{name} reads images of 1 or 3 channels, not the {image_shape[0]} of image_shape.")
+
+
 def list_images(folder: Path) -> list[Path]:
     """Image files under ``folder`` in sorted order.
 
@@ -131,11 +134,28 @@ def centre_crop(image: Image.Image, aspect: float) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def decode(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """One image as (C, H, W) uint8.
+def middle(image: Image.Image, side: int, path: Path) -> Image.Image:
+    """The square of ``side`` pixels about the centre of the image in ``path``.
 
     Raises:
-        UserError: the file is not an image, is cut short, or has more than 8 bits a channel.
+        UserError: the image is smaller than that.
+    """
+    if side > min(image.size):
+        raise UserError(f"{path} is {image.width} x {image.height}, smaller than the {side} x {side} to be cut out.")
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def decode(path: Path, image_shape: tuple[int, int, int], side: int | None = None) -> np.ndarray:
+    """One image as (C, H, W) uint8, cut to the shape's proportions about its centre and resized.
+
+    Args:
+        path: the image file.
+        image_shape: (C, H, W).
+        side: of the square about the centre beyond which nothing is looked at; None looks at the whole image.
+
+    Raises:
+        UserError: the file is not an image, is cut short, is smaller than ``side``, or has more than 8 bits a channel.
     """
     channels, height, width = image_shape
     try:
@@ -143,6 +163,8 @@ def decode(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
             if image.mode[0] in "IF":  # converting would clip, silently
                 raise UserError(f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits first.")
             image = ImageOps.exif_transpose(image).convert(_MODES[channels])
+            if side is not None:
+                image = middle(image, side, path)
             # Cropped first: a resize of a box within the image would let what lies outside it bleed in.
             image = centre_crop(image, width / height).resize((width, height), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -150,13 +172,13 @@ def decode(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """(N, C, H, W) uint8, mapped into memory from the cache, where it is written first if need be.
+def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int], side: int | None = None) -> np.ndarray:
+    """(N, C, H, W) uint8, mapped into memory from the cache, where it is written first if need be; as in ``decode``.
 
     Raises:
         UserError: an image cannot be read, or the cache cannot be written.
     """
-    digest = hashlib.sha256(repr((1, str(folder.resolve()), tuple(image_shape))).encode())
+    digest = hashlib.sha256(repr((2, str(folder.resolve()), tuple(image_shape), side)).encode())
     for file in files:
         status = file.stat()
         digest.update(repr((str(file.relative_to(folder)), status.st_size, status.st_mtime_ns)).encode())
@@ -170,7 +192,7 @@ def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int]) 
         with replacing(cached) as part, ThreadPoolExecutor() as pool:
             array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
             for start in range(0, len(files), _CHUNK):
-                images = pool.map(decode, files[start : start + _CHUNK], repeat(image_shape))
+                images = pool.map(decode, files[start : start + _CHUNK], repeat(image_shape), repeat(side))
                 for number, image in enumerate(images, start):
                     array[number] = image
             array.flush()

@@ -5,16 +5,19 @@ from math import prod
 
 from torch import Tensor, nn
 
-from lit_gen.networks.layers.pyramid import pyramid
+from lit_gen.networks.layers.pyramid import halvings
+
+_LARGEST = 64
 
 
 class ConvEncoder(nn.Module):
     """Images (B, C, H, W) -> (B, params_per_output, latent_dim), or (B, latent_dim) when that is 1.
 
-    Strided convolutions halve the side and double the channels down to 4 x 4 (7 x 7 for 28), then one linear layer.
+    Strided convolutions halve both sides and double the channels for as long as both sides are at least 8 (64 x 64 goes
+    down to 4 x 4, 28 x 28 to 7 x 7, 28 x 20 to 7 x 5), then one linear layer.
 
     Args:
-        image_shape: (C, H, W) with H = W in 8, 16, 32, 64 or 28.
+        image_shape: (C, H, W) with any H and W from 8 to 64.
         latent_dim: length of a code.
         params_per_output: numbers for each element of the code; 2 for a normal posterior.
         base_channels: channels of the largest feature map.
@@ -31,16 +34,16 @@ class ConvEncoder(nn.Module):
         base_channels: int = 32,
     ) -> None:
         super().__init__()
-        base, num_levels = pyramid("ConvEncoder", image_shape, largest=64)
+        sizes = halvings("ConvEncoder", image_shape, _LARGEST)
         self.in_shape = tuple(image_shape)
         self.out_shape = (latent_dim,)
         self._leading = (params_per_output,) if params_per_output > 1 else ()
-        widths = [image_shape[0], *(base_channels * 2**level for level in range(num_levels))]
+        widths = [image_shape[0], *(base_channels * 2**level for level in range(len(sizes) - 1))]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.head = nn.Linear(widths[-1] * base * base, params_per_output * latent_dim)
+        self.head = nn.Linear(widths[-1] * prod(sizes[-1]), params_per_output * latent_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, params_per_output, latent_dim)."""
@@ -54,7 +57,7 @@ class ConvDecoder(nn.Module):
 
     Args:
         latent_dim: length of a code.
-        image_shape: (C, H, W) with H = W in 8, 16, 32, 64 or 28.
+        image_shape: (C, H, W) with any H and W from 8 to 64.
         params_per_output: numbers for each pixel and channel; 2 for a normal likelihood with a learned scale.
         base_channels: channels of the largest feature map.
 
@@ -70,18 +73,19 @@ class ConvDecoder(nn.Module):
         base_channels: int = 32,
     ) -> None:
         super().__init__()
-        base, num_levels = pyramid("ConvDecoder", image_shape, largest=64)
+        sizes = halvings("ConvDecoder", image_shape, _LARGEST)[::-1]
         self.in_shape = (latent_dim,)
         self.out_shape = tuple(image_shape)
         self._leading = (params_per_output,) if params_per_output > 1 else ()
-        widths = [base_channels * 2**level for level in reversed(range(num_levels))]
-        smallest = (widths[0], base, base)
+        widths = [base_channels * 2**level for level in reversed(range(len(sizes) - 1))]
+        smallest = (widths[0], *sizes[0])
         self.project = nn.Sequential(nn.Linear(latent_dim, prod(smallest)), nn.Unflatten(1, smallest), nn.ReLU())
+        widths.append(params_per_output * image_shape[0])
         layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
-        layers.append(nn.ConvTranspose2d(widths[-1], params_per_output * image_shape[0], 4, stride=2, padding=1))
-        self.layers = nn.Sequential(*layers)
+        for (before, after), larger in zip(itertools.pairwise(widths), sizes[1:], strict=True):
+            lost = tuple(side % 2 for side in larger)  # the row or column that halving left out
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, output_padding=lost), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
 
     @property
     def output_bias(self) -> Tensor:

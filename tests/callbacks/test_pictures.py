@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture, scatter
+from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture
 from lit_gen.errors import UserError
 
 
@@ -54,45 +54,6 @@ def test_shapes_that_cannot_be_drawn_are_named():
         picture_of(torch.zeros(5, 3))
     with pytest.raises(UserError, match="finite"):
         picture_of(torch.full((5, 2), float("nan")))
-
-
-def ink(picture: Image.Image) -> np.ndarray:
-    """Pixels that are neither grey nor white."""
-    pixels = np.asarray(picture).astype(int)
-    return pixels.max(axis=2) - pixels.min(axis=2) > 30
-
-
-def test_points_are_drawn_beside_the_data_on_the_same_axes():
-    data = torch.randn(500, 2)
-    alone = scatter(data)
-    both = scatter(data, beside=data)
-    assert both.width == 2 * alone.width
-    left, right = ink(both)[:, : alone.width], ink(both)[:, alone.width :]
-    assert left.sum() > 200 and abs(int(left.sum()) - int(right.sum())) < 0.02 * left.sum()
-    far = ink(scatter(data + 1000, beside=data))
-    assert far[:, : alone.width].sum() == 0 and far[:, alone.width :].sum() > 200
-
-
-def test_points_are_coloured_by_class():
-    points = torch.randn(300, 2) * 0.1 + torch.tensor([-1.0, 1.0]).repeat(150)[:, None]
-    label = (points[:, 0] > 0).long()
-
-    def colours(picture):
-        pixels = np.asarray(picture).astype(float)
-        low, high = ink(picture)[:, :200], ink(picture)[:, 200:]
-        return pixels[:, :200][low].mean(axis=0), pixels[:, 200:][high].mean(axis=0)
-
-    first, second = colours(scatter(points))
-    assert np.abs(first - second).max() < 10
-    first, second = colours(scatter(points, label=label))
-    assert first[2] > first[0] + 50 and second[0] > second[2] + 50, "the first class is blue, the second orange"
-
-
-def test_drawing_leaves_no_figure_open():
-    scatter(torch.randn(10, 2))
-    import matplotlib.pyplot as plt
-
-    assert plt.get_fignums() == []
 
 
 def test_a_picture_goes_to_the_run_folder_and_to_loggers_that_take_pictures(make_trainer, tmp_path):

@@ -40,7 +40,7 @@ def test_fewer_examples_than_asked_are_shown_all(make_trainer, linear_model, sma
 
 def test_points_are_drawn_beside_their_examples(make_trainer, linear_model, small_data, tmp_path):
     make_trainer(Reconstructions(num_examples=20), max_epochs=1).fit(linear_model((2,)), small_data((2,)))
-    assert Image.open(tmp_path / "samples" / "reconstructions_0000003.png").size == (800, 430)
+    assert Image.open(tmp_path / "samples" / "reconstructions_0000003.png").size == (1200, 620)
 
 
 def test_a_model_without_codes_is_refused_at_once(make_trainer, linear_model, small_data):

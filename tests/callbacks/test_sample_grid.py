@@ -70,7 +70,7 @@ def test_samples_are_drawn_in_evaluation_mode_and_the_modes_come_back(make_train
 def test_points_are_drawn_beside_the_data(make_trainer, linear_model, small_data, tmp_path):
     make_trainer(SampleGrid(num_points=50), max_epochs=1).fit(linear_model((2,)), small_data((2,), num=100))
     width, height = Image.open(tmp_path / "samples" / "samples_0000000.png").size
-    assert (width, height) == (800, 430)
+    assert (width, height) == (1200, 620)
 
 
 def test_a_model_without_samples_is_refused_at_once(make_trainer, linear_model, small_data):

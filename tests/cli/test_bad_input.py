@@ -67,6 +67,32 @@ def test_nans_in_the_data(refused, tmp_path):
     assert "nan.npy" in refused(*fit(tmp_path, *data))
 
 
+LIKELIHOODS = {
+    "vae_categorical_digits": ("CategoricalHead is a likelihood of the 17 levels", 0.53),
+    "vae_discretized_logistic_digits": ("DiscretizedLogisticHead is a likelihood of the 17 levels", 0.53),
+    "vae_logistic_mixture_digits": ("DiscretizedLogisticMixtureHead is a likelihood of the 17 levels", 0.53),
+    "vae_continuous_bernoulli_digits": ("float images must be in [0, 1]", 1.5),
+    "vae_digits": ("float images must be in [0, 1]", -1.0),
+}
+
+
+@pytest.mark.parametrize("config", LIKELIHOODS)
+def test_pixels_outside_the_likelihoods_range(refused, tmp_path, config):
+    message, odd = LIKELIHOODS[config]
+    images = np.zeros((300, 8, 8), np.float32)
+    images[::5, 3, 3] = odd  # 0.53 is between two of 17 levels
+    np.savez(tmp_path / "odd.npz", x=images)
+    data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]", f"--data.path={tmp_path / 'odd.npz'}"]
+    told = refused(*fit(tmp_path, *data, config=f"conf/vaes/{config}.yaml"))
+    assert message in told
+
+
+def test_points_outside_the_likelihoods_range(refused, tmp_path):
+    bernoulli = "--model.likelihood=lit_gen.distributions.BernoulliHead"
+    told = refused(*fit(tmp_path, bernoulli, config="conf/vaes/vae_mixture_2d.yaml"))
+    assert "BernoulliHead is a likelihood of values in [0, 1], but the data reach from" in told
+
+
 def test_folder_that_cannot_be_written(refused, tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
     assert "cannot make the run folder" in refused(*fit(tmp_path))
@@ -90,6 +116,16 @@ CONSTRUCTORS = {
     "--data.binarization=dynmic": "did you mean 'dynamic'?",
     "--model.prior.dim=0": "at least 1, got",
     "--model.posterior.scale=-1.0": "scale must be positive, got -1.0",
+    "--model.objective={class_path: lit_gen.objectives.ELBO, init_args: {num_samples: 0}}": "at least 1, got 0",
+    "--model.objective={class_path: lit_gen.objectives.ImportanceWeighted, init_args: {num_samples: 0}}": (
+        "num_samples of at least 1, got 0"
+    ),
+    "--trainer.callbacks=[{class_path: lit_gen.callbacks.Likelihood, init_args: {num_samples: 0}}]": (
+        "num_samples of at least 1, got 0"
+    ),
+    "--model.likelihood={class_path: lit_gen.distributions.CategoricalHead, init_args: {num_levels: 1}}": (
+        "num_levels must be at least 2, got 1"
+    ),
     "--trainer.max_epochs=-5": "max_epochs",
 }
 

@@ -21,6 +21,8 @@ NETWORKS = {
     "conv_encoder": (lambda: ConvEncoder((1, 8, 8), 3, base_channels=4), (2, 3)),
     "conv_decoder": (lambda: ConvDecoder(3, (3, 16, 16), base_channels=4), (3, 16, 16)),
     "conv_decoder_two_params": (lambda: ConvDecoder(3, (1, 28, 28), 2, base_channels=4), (2, 1, 28, 28)),
+    "conv_encoder_oblong": (lambda: ConvEncoder((1, 28, 20), 3, base_channels=4), (2, 3)),
+    "conv_decoder_odd": (lambda: ConvDecoder(3, (3, 25, 17), base_channels=4), (3, 25, 17)),
     "dcgan_generator": (lambda: DCGANGenerator(3, (1, 16, 16), base_channels=4), (1, 16, 16)),
     "dcgan_discriminator": (lambda: DCGANDiscriminator((1, 28, 28), base_channels=4), ()),
 }

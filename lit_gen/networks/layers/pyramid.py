@@ -34,3 +34,23 @@ def pyramid(network: str, image_shape: tuple[int, ...], largest: int) -> Pyramid
         f"{network} works on square images (channels, side, side) with side {', '.join(map(str, sides))} or 28, "
         f"not on image_shape {tuple(image_shape)}"
     )
+
+
+def halvings(network: str, image_shape: tuple[int, ...], largest: int) -> list[tuple[int, int]]:
+    """Sizes (height, width) of the feature maps from an image of shape (C, H, W) down to the smallest, any H and W.
+
+    Both sides are halved, and rounded down, for as long as both are at least 8: 64 x 64 goes down to 4 x 4, 28 x 28 to
+    7 x 7, 28 x 20 to 7 x 5.
+
+    Raises:
+        UserError: a side is below 8 or above ``largest``; the message calls the asker ``network``.
+    """
+    if len(image_shape) != 3 or image_shape[0] < 1 or min(image_shape[1:]) < 8 or max(image_shape[1:]) > largest:
+        raise UserError(
+            f"{network} works on images (channels, height, width) with sides from 8 to {largest}, not on image_shape "
+            f"{tuple(image_shape)}"
+        )
+    sizes = [(image_shape[1], image_shape[2])]
+    while min(sizes[-1]) >= 8:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
