@@ -20,9 +20,10 @@ _CHUNK = 100  # pictures drawn at a time: as many as fit in a processor's cache
 class Shapes(ImageData):
     """A white square, ellipse or heart on black, of each size, angle and place: every combination once.
 
-    After dSprites, Matthey et al. (2017), https://github.com/google-deepmind/dsprites-dataset, whose factors are the same
-    five; smaller, and the angles cover a quarter turn, after which the square comes round, so that no picture is
-    another's double. The combinations are shuffled by ``split_seed`` and cut into the splits. The label is the shape.
+    After dSprites, Matthey et al. (2017), https://github.com/google-deepmind/dsprites-dataset, with the same factors,
+    but smaller, and with angles in a quarter turn, after which the square comes round: no two combinations look alike.
+    (In 32 x 32 pixels, each black or white, 66 of the 38,400 pictures are the double of another; with grey edges or in
+    64 x 64, none.) The combinations are shuffled by ``split_seed`` and cut into the splits. The label is the shape.
 
     Args:
         num_train: pictures to train on.
