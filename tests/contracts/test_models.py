@@ -15,6 +15,7 @@ from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.networks.codec import Codec
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
@@ -25,6 +26,7 @@ from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.reconstruction import CrossEntropy, SquaredError
+from lit_gen.objectives.total_correlation import BetaTCVAE
 from lit_gen.objectives.variational import ELBO, ImportanceWeighted
 from lit_gen.protocols import Batch, Codes, ImportanceWeights, PriorQuantiles, Samples
 from lit_gen.regularizers.contractive import Contractive
@@ -48,6 +50,11 @@ def mlp_vae(likelihood=BernoulliHead, **kwargs):
 def conv_vae():
     encoder, decoder = ConvEncoder(IMAGE, 3, base_channels=4), ConvDecoder(3, IMAGE, base_channels=4)
     return VAE(encoder, decoder, NormalHead(), BernoulliHead(), StandardNormal(3))
+
+
+def factor_vae():
+    encoder, decoder = MLP(IMAGE, 3, [8], params_per_output=2), MLP(3, IMAGE, [8])
+    return FactorVAE(encoder, decoder, NormalHead(), BernoulliHead(), StandardNormal(3), MLP(3, (), [8]), gamma=5.0)
 
 
 def point_gan(**kwargs):
@@ -102,6 +109,8 @@ MODELS = {
     "iwae_stl": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="stl")),
     "iwae_dreg": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="dreg"), beta=0.5),
     "vae_convolutional": conv_vae,
+    "vae_total_correlation": partial(mlp_vae, objective=BetaTCVAE(), beta=6.0),
+    "vae_factor": factor_vae,
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,
