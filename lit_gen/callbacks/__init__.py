@@ -4,12 +4,15 @@ from lit_gen.callbacks.class_grid import ClassGrid
 from lit_gen.callbacks.code_scatter import CodeScatter
 from lit_gen.callbacks.completions import Completions
 from lit_gen.callbacks.compression import Compression
+from lit_gen.callbacks.disentanglement import Disentanglement
 from lit_gen.callbacks.divergence_guard import DivergenceGuard
 from lit_gen.callbacks.export_weights import ExportWeights
 from lit_gen.callbacks.fid import FID
 from lit_gen.callbacks.filters import Filters
 from lit_gen.callbacks.free_energy_gap import FreeEnergyGap
+from lit_gen.callbacks.interpolation import Interpolation
 from lit_gen.callbacks.latent_manifold import LatentManifold
+from lit_gen.callbacks.latent_traversal import LatentTraversal
 from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.callbacks.naive_likelihood import NaiveLikelihood
 from lit_gen.callbacks.neighbours import KNNAccuracy, Retrieval

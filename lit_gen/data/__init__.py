@@ -16,6 +16,7 @@ from lit_gen.data.mnist import MNIST, FashionMNIST
 from lit_gen.data.newsgroups import Newsgroups
 from lit_gen.data.olivetti import FaceCuts, Olivetti
 from lit_gen.data.rcv1 import RCV1
+from lit_gen.data.shapes import Shapes
 from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Newsgroups",
     "Olivetti",
     "Ring",
+    "Shapes",
     "TextFolder",
     "TwoMoons",
 ]

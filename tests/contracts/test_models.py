@@ -22,6 +22,7 @@ from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.condition import GivenHalf
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
+from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.naive import NaiveMonteCarlo
 from lit_gen.models.vaes.vae import VAE
@@ -39,6 +40,7 @@ from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.reconstruction import CrossEntropy, SquaredError
+from lit_gen.objectives.total_correlation import BetaTCVAE
 from lit_gen.objectives.variational import ELBO, ImportanceWeighted
 from lit_gen.protocols import Batch, Codes, Completes, ImportanceWeights, PriorQuantiles, Samples
 from lit_gen.regularizers.contractive import Contractive
@@ -89,6 +91,11 @@ def gumbel_vae(objective=None, **kwargs):
 
 def naive_monte_carlo():
     return NaiveMonteCarlo(MLP(3, IMAGE, [8]), BernoulliHead(), StandardNormal(3), num_samples=4)
+
+
+def factor_vae():
+    encoder, decoder = MLP(IMAGE, 3, [8], params_per_output=2), MLP(3, IMAGE, [8])
+    return FactorVAE(encoder, decoder, NormalHead(), BernoulliHead(), StandardNormal(3), MLP(3, (), [8]), gamma=5.0)
 
 
 def point_gan(**kwargs):
@@ -176,6 +183,8 @@ MODELS = {
     "vq_vae": vq_vae,
     "vq_vae_without_restarts": partial(vq_vae, restart_below=0.0),
     "naive_monte_carlo": naive_monte_carlo,
+    "vae_total_correlation": partial(mlp_vae, objective=BetaTCVAE(), beta=6.0),
+    "vae_factor": factor_vae,
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,

@@ -22,6 +22,7 @@ SHAPES = {
     "ring": (2,),
     "grid": (2,),
     "two_moons": (2,),
+    "shapes": (1, 32, 32),
 }
 
 
