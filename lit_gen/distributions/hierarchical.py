@@ -39,10 +39,10 @@ class LayeredCode(Distribution):
         super().__init__(first.batch_shape, torch.Size([sum(self.dims)]), validate_args=False)
 
     @property
-    def mean(self) -> Tensor:
+    def center(self) -> Tensor:
         """(*batch_shape, Z): each layer's mean given the mean of the layer before it.
 
-        The mean itself of the layer drawn first, and of the others where each mean is affine in the layer before.
+        Of the layer drawn first it is the mean; of the others too where each mean is affine in the layer before.
         """
         layers = [self.first.mean]
         for conditional in self.conditionals:

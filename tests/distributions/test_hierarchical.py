@@ -55,7 +55,7 @@ def test_three_layers_downwards_are_their_joint_distribution():
     torch.testing.assert_close(p.log_prob(z), expected.log_prob(z))
     torch.testing.assert_close(p.log_prob(z[0]), expected.log_prob(z[0]))
     torch.testing.assert_close(p.log_prob(z[0, 0]), expected.log_prob(z[0, 0]))
-    torch.testing.assert_close(p.mean, expected.mean)
+    torch.testing.assert_close(p.center, expected.mean)
     draws = p.sample((100_000,))
     torch.testing.assert_close(draws.mean(0), expected.mean, atol=0.03, rtol=0)
     torch.testing.assert_close(torch.cov(draws.T), expected.covariance_matrix, atol=0.06, rtol=0)
@@ -70,7 +70,7 @@ def test_draws_come_with_their_density(sample_shape):
     assert z.shape == (*sample_shape, 5, 6)
     torch.testing.assert_close(q.log_prob(z), log_prob)
     assert log_prob.shape == (*sample_shape, 5)
-    assert q.mean.shape == (5, 6)
+    assert q.center.shape == (5, 6)
 
 
 def test_each_example_has_its_own_layers():

@@ -44,7 +44,7 @@ class LinearGaussian:
             posterior=self.head(parameters),
             prior=StandardNormal(2).double()(),
             log_px=lambda z: log_px_at(x, z, lambda code: DiagonalNormal(code @ self.w.T, scale)),
-            log_qz_alone=lambda z: log_qz_alone(z, self.head, parameters, self.head),
+            log_qz_alone=lambda z: log_qz_alone(z, self.head, parameters),
         )
 
 

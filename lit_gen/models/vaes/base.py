@@ -139,19 +139,21 @@ def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]
     return likelihood(z.flatten(0, 1)).log_prob(repeated).view(num_samples, len(x))
 
 
-def log_qz_alone(z: Tensor, posterior: Callable[[Tensor], Distribution], parameters: Tensor, held: nn.Module) -> Tensor:
+def log_qz_alone(
+    z: Tensor, posterior: Callable[[Tensor], Distribution], parameters: Tensor, held: nn.Module | None = None
+) -> Tensor:
     """log q(z|x) as a function of z alone.
 
     Args:
         z: (K, B, Z).
         posterior: makes q(z|x) of ``parameters``.
         parameters: (B, ...), the encoder's output.
-        held: holds every parameter that ``posterior`` uses.
+        held: holds every parameter that ``posterior`` uses; None where that is ``posterior`` itself, a head.
 
     Returns:
-        (K, B) nats, whose gradient reaches neither ``held`` nor the encoder but through z.
+        (K, B) nats, whose gradient reaches neither those parameters nor the encoder but through z.
     """
-    with frozen(held):
+    with frozen(posterior if held is None else held):
         return posterior(parameters.detach()).log_prob(z)
 
 

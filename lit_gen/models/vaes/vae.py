@@ -103,7 +103,7 @@ class VAE(LatentVariableModel):
         return self.decode(self.latent_prior().sample((num_samples,)))
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, *event_shape) -> (B, Z), the mean of q(z|x); of a flow, what it makes of its base's mean."""
+        """(B, *event_shape) -> (B, Z), the mean of q(z|x), or its ``center`` where the mean isn't known."""
         posterior = self.posterior_at(self.encoder(x))
         return posterior.center if hasattr(posterior, "center") else posterior.mean
 
