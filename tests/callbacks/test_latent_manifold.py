@@ -33,6 +33,17 @@ def test_another_dimension_is_refused_before_training(make_trainer, linear_model
     assert model.trainer.global_step == 0
 
 
+def test_a_prior_without_quantiles_is_refused_before_training(make_trainer, linear_model, small_data):
+    class Mixture(linear_model):
+        def prior_quantile(self, probability):
+            raise UserError("no quantiles")
+
+    model = Mixture()
+    with pytest.raises(UserError, match="no quantiles"):
+        make_trainer(LatentManifold()).fit(model, small_data())
+    assert model.trainer.global_step == 0
+
+
 def test_a_model_without_quantiles_is_refused(make_trainer, linear_model, small_data):
     class CodesAlone(GenerativeModel):
         encode = linear_model.encode

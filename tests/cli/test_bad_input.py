@@ -130,6 +130,11 @@ CONSTRUCTORS = {
 }
 
 
+def test_odd_latent_for_a_flow_that_halves_it(refused, tmp_path):
+    told = refused(*fit(tmp_path, "--model.prior.dim=9", config="conf/vaes/vae_realnvp_digits.yaml"))
+    assert "a RealNVP flow halves the code, so that its dim must be even, got 9" in told
+
+
 @pytest.mark.parametrize("argument", CONSTRUCTORS)
 def test_argument_that_a_part_refuses(refused, tmp_path, argument):
     assert CONSTRUCTORS[argument] in refused(*fit(tmp_path, argument))

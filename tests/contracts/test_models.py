@@ -10,13 +10,20 @@ from torch.distributions import Distribution
 
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.conditional_prior import ConditionalPrior
+from lit_gen.distributions.flows.distribution import FlowPosterior, FlowPrior
+from lit_gen.distributions.flows.iaf import IAF
+from lit_gen.distributions.flows.planar import Planar
+from lit_gen.distributions.flows.realnvp import RealNVP
+from lit_gen.distributions.full_normal import FullNormalHead
 from lit_gen.distributions.gumbel_softmax import GumbelSoftmaxHead
 from lit_gen.distributions.hierarchical import HierarchicalHead, HierarchicalPrior
 from lit_gen.distributions.ladder import LadderHead
+from lit_gen.distributions.mixture import MixturePrior
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.one_hot import UniformCategorical
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
+from lit_gen.distributions.vamp_prior import VampPrior
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
@@ -26,6 +33,7 @@ from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.naive import NaiveMonteCarlo
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vamp_vae import VampVAE
 from lit_gen.models.vaes.vq_vae import VQVAE
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.codec import Codec
@@ -59,6 +67,17 @@ def mlp_vae(likelihood=BernoulliHead, **kwargs):
         StandardNormal(3),
         **kwargs,
     )
+
+
+def richer_vae(posterior=NormalHead, prior=StandardNormal, model=VAE, dim=4, objective=None):
+    head = posterior()
+    encoder = MLP(IMAGE, dim, [8], params_per_output=head.params_per_output)
+    objective = objective or ELBO(closed_form_kl=False)
+    return model(encoder, MLP(dim, IMAGE, [8]), head, BernoulliHead(), prior(dim), objective=objective)
+
+
+def flow_vae(flow, **kwargs):
+    return richer_vae(lambda: FlowPosterior(NormalHead(), flow()), **kwargs)
 
 
 def conv_vae():
@@ -171,6 +190,15 @@ MODELS = {
     "iwae": partial(mlp_vae, objective=ImportanceWeighted(3, num_monte_carlo=2)),
     "iwae_stl": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="stl")),
     "iwae_dreg": partial(mlp_vae, objective=ImportanceWeighted(3, gradient="dreg"), beta=0.5),
+    "vae_full_covariance": partial(richer_vae, partial(FullNormalHead, 4), objective=ELBO()),
+    "vae_planar": partial(flow_vae, partial(Planar, 4, 2)),
+    "vae_iaf": partial(flow_vae, partial(IAF, 4, 2, [8], 3)),
+    "iwae_realnvp_dreg": partial(
+        flow_vae, partial(RealNVP, 4, 2, [8], 3), objective=ImportanceWeighted(3, gradient="dreg")
+    ),
+    "vae_mixture_prior": partial(richer_vae, prior=partial(MixturePrior, num_components=3)),
+    "vae_flow_prior": partial(richer_vae, prior=lambda dim: FlowPrior(StandardNormal(dim), RealNVP(dim, 2, [8]))),
+    "vae_vamp_prior": partial(richer_vae, prior=lambda dim: VampPrior(dim, IMAGE, 3), model=VampVAE),
     "vae_convolutional": conv_vae,
     "vae_two_layers": partial(two_layer_vae, ELBO(closed_form_kl=False)),
     "iwae_two_layers_dreg": partial(two_layer_vae, ImportanceWeighted(3, gradient="dreg")),
@@ -337,13 +365,13 @@ def test_latent_variable_models_keep_their_protocols(name):
     assert log_weights.isfinite().all()
     assert log_weights.std(0).min() > 0  # independent draws for each sample
     codes = model.encode(x)
-    assert codes.shape == (12, 3)
+    assert codes.shape == (12, model.prior.dim)
     pixels = model.decode(codes)
     assert pixels.shape == x.shape
     assert pixels.min() >= 0
     assert pixels.max() <= 1
-    assert isinstance(model.prior(), Distribution)
-    assert model.prior().event_shape == (model.prior.dim,)
+    assert isinstance(model.latent_prior(), Distribution)
+    assert model.latent_prior().event_shape == (model.prior.dim,)
 
 
 @pytest.mark.parametrize("make", AUTOENCODERS, indirect=True)

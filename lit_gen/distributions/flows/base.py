@@ -58,7 +58,7 @@ class Reversal(Flow):
     """The coordinates in reverse order: what comes first for one step comes last for the next."""
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Mapped:
-        return Mapped(z.flip(-1), z.new_zeros(()))
+        return Mapped(z.flip(-1), z.new_zeros(z.shape[:-1]))
 
     inverse = forward
 
