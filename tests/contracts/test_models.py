@@ -22,16 +22,19 @@ from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.condition import GivenHalf
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
+from lit_gen.models.vaes.cvae_gan import CVAEGAN
 from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.naive import NaiveMonteCarlo
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vae_gan import VAEGAN
 from lit_gen.models.vaes.vq_vae import VQVAE
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.codec import Codec
-from lit_gen.networks.conditioned import ConditionedMLP
+from lit_gen.networks.conditioned import Conditioned, ConditionedMLP
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.feature_network import FeatureNetwork
 from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.layers.corruption import MaskingNoise
 from lit_gen.networks.layers.quantize import VectorQuantizer
@@ -161,6 +164,23 @@ def vq_vae(**kwargs):
     return VQVAE(*networks, VectorQuantizer(4, 2, **kwargs), BernoulliHead(), positions=(3,))
 
 
+def gan_parts():
+    head = lambda size: FeatureNetwork(MLP(IMAGE, 5, [], output_activation=torch.nn.Tanh), MLP(5, size, []))  # noqa: E731
+    return {"posterior": NormalHead(), "prior": StandardNormal(3), "discriminator": head(())}, head(3)
+
+
+def vae_gan(**kwargs):
+    encoder, decoder = ConvEncoder(IMAGE, 3, base_channels=4), DCGANGenerator(3, IMAGE, base_channels=4)
+    return VAEGAN(encoder, decoder, objective=NonSaturating(), **(gan_parts()[0] | kwargs))
+
+
+def cvae_gan(**kwargs):
+    encoder = Conditioned(ConvEncoder((4, *IMAGE[1:]), 3, base_channels=4))
+    decoder = Conditioned(DCGANGenerator(6, IMAGE, base_channels=4))
+    parts, classifier = gan_parts()
+    return CVAEGAN(3, encoder, decoder, classifier=classifier, **(parts | kwargs))
+
+
 MODELS = {
     "vae_bernoulli": mlp_vae,
     "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
@@ -185,6 +205,9 @@ MODELS = {
     "naive_monte_carlo": naive_monte_carlo,
     "vae_total_correlation": partial(mlp_vae, objective=BetaTCVAE(), beta=6.0),
     "vae_factor": factor_vae,
+    "gan_with_encoder": vae_gan,
+    "gan_with_encoder_in_micro_batches": partial(vae_gan, num_micro_batches=2, gradient_clip_norm=1.0),
+    "gan_with_conditional_encoder": cvae_gan,
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,

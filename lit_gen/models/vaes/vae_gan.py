@@ -23,7 +23,7 @@ class VAEGAN(ManualOptimizationModel):
     """A variational autoencoder with a learned similarity, and the game of a GAN around its decoder.
 
     Larsen, Sønderby, Larochelle & Winther, Autoencoding beyond pixels using a learned similarity metric (2016),
-    Eq. 7 to 8 and Algorithm 1, https://arxiv.org/abs/1512.09300. With f the discriminator's features, x' the
+    Section 2.3 and Algorithm 1, https://arxiv.org/abs/1512.09300. With f the discriminator's features, x' the
     reconstruction of x and x_p a sample, the three players minimise
 
     - encoder: ``kl`` + ``feature_error``, the latter |f(x) - f(x')|^2 / 2, a normal density of unit variance of the
@@ -109,7 +109,7 @@ class VAEGAN(ManualOptimizationModel):
         return q.loc + q.scale * noise
 
     def _feature_error(self, of_x: Tensor, of_reconstruction: Tensor) -> Tensor:
-        """(B, F), (B, F) -> (B,): Eq. 7 without its constant."""
+        """(B, F), (B, F) -> (B,): minus the log-density, without its constant."""
         return 0.5 * (of_x - of_reconstruction).float().square().sum(1)
 
     def _encoder_terms(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
@@ -194,7 +194,7 @@ class VAEGAN(ManualOptimizationModel):
 
 
 def discriminator_terms(real: Tensor, reconstructed: Tensor, sampled: Tensor) -> dict[str, Tensor]:
-    """Eq. 8 of Larsen et al. with its sign changed, as a function of scores, (B,) each, in nats; and the scores."""
+    """-L_GAN of Algorithm 1 as a function of scores, (B,) each, in nats; and the scores."""
     loss = softplus(-real) + softplus(reconstructed) + softplus(sampled)
     return {
         "discriminator_loss": loss,
