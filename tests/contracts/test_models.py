@@ -142,13 +142,13 @@ def stacked_rbm():
     return RBM(BernoulliUnits(5), GaussianUnits(3), num_sample_steps=3, below=below)
 
 
-def class_conditional_vae():
+def class_conditional_vae(**kwargs):
     networks = {
         "encoder": ConditionedMLP(IMAGE, 3, 3, [8], params_per_output=2),
         "decoder": ConditionedMLP(3, 3, IMAGE, [8]),
     }
     return ClassConditionalVAE(
-        3, posterior=NormalHead(), likelihood=BernoulliHead(), prior=StandardNormal(3), **networks
+        3, posterior=NormalHead(), likelihood=BernoulliHead(), prior=StandardNormal(3), **networks, **kwargs
     )
 
 
@@ -199,6 +199,7 @@ MODELS = {
     "vae_gumbel": gumbel_vae,
     "iwae_gumbel_straight_through": partial(gumbel_vae, ImportanceWeighted(3), straight_through=True),
     "conditional_vae_of_class": class_conditional_vae,
+    "conditional_iwae_dreg": partial(class_conditional_vae, objective=ImportanceWeighted(3, gradient="dreg")),
     "conditional_vae_of_half": half_image_vae,
     "vq_vae": vq_vae,
     "vq_vae_without_restarts": partial(vq_vae, restart_below=0.0),
