@@ -92,7 +92,7 @@ class ConditionalVAE(LatentVariableModel):
             posterior=self.posterior(parameters),
             prior=self.latent_prior(given),
             log_px=lambda z: log_px_at(rest, z, partial(self.likelihood_at, given=given)),
-            log_qz_alone=lambda z: log_qz_alone(z, self.posterior, parameters),
+            log_qz_alone=lambda z: log_qz_alone(z, self.posterior, parameters, self.posterior),
         )
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
