@@ -9,7 +9,7 @@ from lit_gen.errors import UserError
 class ConditionalPrior(nn.Module):
     """p(z|c), its parameters read from the condition.
 
-    Sohn, Lee & Yan (2015), Section 4.1, the "prior network", https://papers.nips.cc/paper/5775
+    The "prior network" of Sohn, Lee & Yan (2015), https://papers.nips.cc/paper/5775
 
     Args:
         dim: length of a latent.

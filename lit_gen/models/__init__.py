@@ -5,6 +5,7 @@ from lit_gen.models.autoencoders.pca import PCA
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
+from lit_gen.models.vaes.cvae_gan import CVAEGAN
 from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.naive import NaiveMonteCarlo

@@ -93,6 +93,21 @@ def test_points_outside_the_likelihoods_range(refused, tmp_path):
     assert "BernoulliHead is a likelihood of values in [0, 1], but the data reach from" in told
 
 
+def test_labels_missing_for_a_conditional_model(refused, tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((300, 8, 8), np.uint8))
+    data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]", f"--data.path={tmp_path / 'images.npy'}"]
+    told = refused(*fit(tmp_path, *data, config="conf/vaes/cvae_digits.yaml"))
+    assert "needs labelled data, but these have no labels" in told
+    assert "needs labelled data" in refused(*fit(tmp_path, *data, config="conf/vaes/cvae_gan_digits.yaml"))
+    told = refused(*fit(tmp_path, "--model.num_classes=5", config="conf/vaes/cvae_digits.yaml"))
+    assert "the data have 10 classes, but the condition is one of 5" in told
+
+
+def test_codebook_larger_than_the_data(refused, tmp_path):
+    told = refused(*fit(tmp_path, "--model.quantizer.num_codes=9000", config="conf/vaes/vq_vae_digits.yaml"))
+    assert "a codebook of 9000 codes is larger than the data" in told
+
+
 def test_folder_that_cannot_be_written(refused, tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
     assert "cannot make the run folder" in refused(*fit(tmp_path))

@@ -29,17 +29,20 @@ from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.condition import GivenHalf
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
+from lit_gen.models.vaes.cvae_gan import CVAEGAN
 from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.naive import NaiveMonteCarlo
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.models.vaes.vae_gan import VAEGAN
 from lit_gen.models.vaes.vamp_vae import VampVAE
 from lit_gen.models.vaes.vq_vae import VQVAE
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.codec import Codec
-from lit_gen.networks.conditioned import ConditionedMLP
+from lit_gen.networks.conditioned import Conditioned, ConditionedMLP
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lit_gen.networks.feature_network import FeatureNetwork
 from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.layers.corruption import MaskingNoise
 from lit_gen.networks.layers.quantize import VectorQuantizer
@@ -158,13 +161,13 @@ def stacked_rbm():
     return RBM(BernoulliUnits(5), GaussianUnits(3), num_sample_steps=3, below=below)
 
 
-def class_conditional_vae():
+def class_conditional_vae(**kwargs):
     networks = {
         "encoder": ConditionedMLP(IMAGE, 3, 3, [8], params_per_output=2),
         "decoder": ConditionedMLP(3, 3, IMAGE, [8]),
     }
     return ClassConditionalVAE(
-        3, posterior=NormalHead(), likelihood=BernoulliHead(), prior=StandardNormal(3), **networks
+        3, posterior=NormalHead(), likelihood=BernoulliHead(), prior=StandardNormal(3), **networks, **kwargs
     )
 
 
@@ -178,6 +181,23 @@ def half_image_vae():
 def vq_vae(**kwargs):
     networks = MLP(IMAGE, (2, 3), [8]), MLP((2, 3), IMAGE, [8])
     return VQVAE(*networks, VectorQuantizer(4, 2, **kwargs), BernoulliHead(), positions=(3,))
+
+
+def gan_parts():
+    head = lambda size: FeatureNetwork(MLP(IMAGE, 5, [], output_activation=torch.nn.Tanh), MLP(5, size, []))  # noqa: E731
+    return {"posterior": NormalHead(), "prior": StandardNormal(3), "discriminator": head(())}, head(3)
+
+
+def vae_gan(**kwargs):
+    encoder, decoder = ConvEncoder(IMAGE, 3, base_channels=4), DCGANGenerator(3, IMAGE, base_channels=4)
+    return VAEGAN(encoder, decoder, objective=NonSaturating(), **(gan_parts()[0] | kwargs))
+
+
+def cvae_gan(**kwargs):
+    encoder = Conditioned(ConvEncoder((4, *IMAGE[1:]), 3, base_channels=4))
+    decoder = Conditioned(DCGANGenerator(6, IMAGE, base_channels=4))
+    parts, classifier = gan_parts()
+    return CVAEGAN(3, encoder, decoder, classifier=classifier, **(parts | kwargs))
 
 
 MODELS = {
@@ -207,12 +227,16 @@ MODELS = {
     "vae_gumbel": gumbel_vae,
     "iwae_gumbel_straight_through": partial(gumbel_vae, ImportanceWeighted(3), straight_through=True),
     "conditional_vae_of_class": class_conditional_vae,
+    "conditional_iwae_dreg": partial(class_conditional_vae, objective=ImportanceWeighted(3, gradient="dreg")),
     "conditional_vae_of_half": half_image_vae,
     "vq_vae": vq_vae,
     "vq_vae_without_restarts": partial(vq_vae, restart_below=0.0),
     "naive_monte_carlo": naive_monte_carlo,
     "vae_total_correlation": partial(mlp_vae, objective=BetaTCVAE(), beta=6.0),
     "vae_factor": factor_vae,
+    "gan_with_encoder": vae_gan,
+    "gan_with_encoder_in_micro_batches": partial(vae_gan, num_micro_batches=2, gradient_clip_norm=1.0),
+    "gan_with_conditional_encoder": cvae_gan,
     "gan_minimax": partial(point_gan, objective=Minimax()),
     "gan_non_saturating": partial(point_gan, objective=NonSaturating(), discriminator_steps=2),
     "dcgan": dcgan,

@@ -2,6 +2,7 @@
 
 from lit_gen.models.vaes.condition import ClassLabel, GivenHalf
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
+from lit_gen.models.vaes.cvae_gan import CVAEGAN
 from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.ladder_vae import LadderVAE
 from lit_gen.models.vaes.naive import NaiveMonteCarlo

@@ -94,7 +94,7 @@ class GivenHalf(Condition):
     """One half of an image is given; the other half is left to tell.
 
     Sohn, Lee & Yan, Learning Structured Output Representation using Deep Conditional Generative Models (2015),
-    Section 5.1, https://papers.nips.cc/paper/5775, give one to three quadrants of MNIST's images.
+    https://papers.nips.cc/paper/5775, give one to three quadrants of MNIST's images.
 
     Args:
         image_shape: (C, H, W) of the whole image.

@@ -22,8 +22,8 @@ from lit_gen.protocols import Batch
 class ConditionalVAE(LatentVariableModel):
     """Conditional variational autoencoder: p(y|c) = E_{z ~ p(z|c)} [p(y|z, c)].
 
-    Sohn, Lee & Yan, Learning Structured Output Representation using Deep Conditional Generative Models (2015), Eq. 4,
-    https://papers.nips.cc/paper/5775. Their hybrid with a Gaussian stochastic network (Eq. 8) is left out.
+    Sohn, Lee & Yan, Learning Structured Output Representation using Deep Conditional Generative Models (2015),
+    https://papers.nips.cc/paper/5775. Their hybrid with a Gaussian stochastic network is left out.
 
     The ``condition`` divides each example into what is given, c, and the rest, y. All terms, those of
     ``LatentVariableModel``, and all likelihoods are of y given c: ``bound`` is one on log p(y|c).
@@ -92,7 +92,7 @@ class ConditionalVAE(LatentVariableModel):
             posterior=self.posterior(parameters),
             prior=self.latent_prior(given),
             log_px=lambda z: log_px_at(rest, z, partial(self.likelihood_at, given=given)),
-            log_qz_alone=lambda z: log_qz_alone(z, self.posterior, parameters),
+            log_qz_alone=lambda z: log_qz_alone(z, self.posterior, parameters, self.posterior),
         )
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:

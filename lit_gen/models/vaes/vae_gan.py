@@ -23,11 +23,11 @@ class VAEGAN(ManualOptimizationModel):
     """A variational autoencoder with a learned similarity, and the game of a GAN around its decoder.
 
     Larsen, Sønderby, Larochelle & Winther, Autoencoding beyond pixels using a learned similarity metric (2016),
-    Eq. 7 to 8 and Algorithm 1, https://arxiv.org/abs/1512.09300. With f the discriminator's features, x' the
+    Section 2.3 and Algorithm 1, https://arxiv.org/abs/1512.09300. With f the discriminator's features, x' the
     reconstruction of x and x_p a sample, the three players minimise
 
-    - encoder: ``kl`` + ``feature_error``, the latter |f(x) - f(x')|^2 / 2, a normal density of unit variance of the
-      features but for its constant;
+    - encoder: ``kl`` + ``feature_error``, the latter |f(x) - f(x')|^2 / (2 feature_std^2), minus the log of a normal
+      density of the features but for its constant;
     - decoder: gamma * feature_error + ``adversarial``, the objective's loss of the reconstruction and of the sample;
     - discriminator: -log D(x) - log(1 - D(x')) - log(1 - D(x_p)).
 
@@ -46,6 +46,8 @@ class VAEGAN(ManualOptimizationModel):
         prior: called, gives p(z); has ``dim``.
         objective: whose ``generator_loss`` the decoder minimises: ``Minimax`` is Algorithm 1's, ``NonSaturating`` the
             usual one in its place.
+        feature_std: of the features' density; 1 is the paper's. Where features are few and small, as of small images,
+            it costs less than the KL to tell nothing by the code.
         gamma: weight of the feature error for the decoder, against the game.
         optimizer: makes each player's optimizer from its parameters.
         scheduler: makes each player's learning-rate schedule from its optimizer; it counts batches.
@@ -67,6 +69,7 @@ class VAEGAN(ManualOptimizationModel):
         posterior: nn.Module,
         prior: nn.Module,
         objective: Minimax | NonSaturating,
+        feature_std: float = 1.0,
         gamma: float = 1.0,
         optimizer: OptimizerCallable = Adam,
         scheduler: LRSchedulerCallable | None = None,
@@ -76,6 +79,8 @@ class VAEGAN(ManualOptimizationModel):
         super().__init__(gradient_clip_norm, num_micro_batches)
         if not gamma >= 0:
             raise UserError(f"VAEGAN's gamma must not be negative, got {gamma}")
+        if not feature_std > 0:
+            raise UserError(f"VAEGAN's feature_std must be positive, got {feature_std}")
         check_features("VAEGAN's discriminator", discriminator)
         self.encoder = encoder
         self.decoder = decoder
@@ -83,6 +88,7 @@ class VAEGAN(ManualOptimizationModel):
         self.posterior = posterior
         self.prior = prior
         self.objective = objective
+        self.feature_std = feature_std
         self.gamma = gamma
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -109,8 +115,8 @@ class VAEGAN(ManualOptimizationModel):
         return q.loc + q.scale * noise
 
     def _feature_error(self, of_x: Tensor, of_reconstruction: Tensor) -> Tensor:
-        """(B, F), (B, F) -> (B,): Eq. 7 without its constant."""
-        return 0.5 * (of_x - of_reconstruction).float().square().sum(1)
+        """(B, F), (B, F) -> (B,): minus the log-density, without its constant."""
+        return 0.5 * ((of_x - of_reconstruction).float() / self.feature_std).square().sum(1)
 
     def _encoder_terms(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
         q = self._posterior(x)
@@ -194,7 +200,7 @@ class VAEGAN(ManualOptimizationModel):
 
 
 def discriminator_terms(real: Tensor, reconstructed: Tensor, sampled: Tensor) -> dict[str, Tensor]:
-    """Eq. 8 of Larsen et al. with its sign changed, as a function of scores, (B,) each, in nats; and the scores."""
+    """-L_GAN of Algorithm 1 as a function of scores, (B,) each, in nats; and the scores."""
     loss = softplus(-real) + softplus(reconstructed) + softplus(sampled)
     return {
         "discriminator_loss": loss,

@@ -30,10 +30,10 @@ class Quantized(NamedTuple):
 class VectorQuantizer(nn.Module):
     """Replaces each encoding by the nearest of ``num_codes`` codes.
 
-    In training mode, and only there, the codebook moves (Eq. 6 to 8 of Appendix A.1): each code is the ratio of two
+    In training mode, and only there, the codebook moves (Appendix A.1): each code is the ratio of two
     moving averages, of the sum of the encodings that chose it and of their number, over the joint batch of all ranks.
     A code that is hardly chosen any more is restarted at an encoding drawn from the batch before it chooses, in the
-    manner of Jukebox (Dhariwal et al. 2020, Section 3.1, https://arxiv.org/abs/2005.00341). At the first batch that
+    manner of Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341). At the first batch that
     holds for all of them, so that the codebook begins among the encodings.
 
     Args:

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.conditional_prior import ConditionalPrior
 from lit_gen.distributions.normal import NormalHead
@@ -279,3 +280,15 @@ def test_it_starts_at_the_mean_of_what_it_tells():
     mean = torch.linspace(0.1, 0.9, 16).view(1, 4, 4)
     model.start_at_mean(mean)
     torch.testing.assert_close(model.complete(X, 1)[0, 0, :, :, 2:], mean[:, :, 2:])
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_the_likelihood_callback_gives_the_conditional_figure_and_says_so(tiny, batch_size):
+    """Each example meets its own label, whatever the batches: at the true posterior the figure is exact."""
+    problem = linear_gaussian()
+    rows = torch.arange(5).split(batch_size)
+    loader = Batches([Batch(problem.x[part], problem.label[part], part) for part in rows])
+    callback = Likelihood(num_samples=3, chunk_size=7)
+    [metrics] = tiny.trainer(callbacks=[callback], precision="64-true").test(problem.vae, loader, verbose=False)
+    assert metrics["test/nll_nats_k3"] == pytest.approx(-problem.exact(problem.label).mean().item(), rel=1e-6)
+    assert callback.protocols["test/nll_nats_k3"].startswith("conditional, given the class label; importance-weighted")

@@ -39,8 +39,8 @@ def vae_gan(seed=0, objective=None, **kwargs):
 
 @pytest.mark.parametrize("objective", [Minimax(), NonSaturating()], ids=["minimax", "non_saturating"])
 def test_each_players_gradient_is_that_of_its_own_terms_in_algorithm_1(tiny, objective):
-    gamma = 0.3
-    model, gradients, draws = vae_gan(objective=objective, gamma=gamma), tiny.Gradients(), []
+    gamma, std = 0.3, 0.5
+    model, gradients, draws = vae_gan(objective=objective, gamma=gamma, feature_std=std), tiny.Gradients(), []
     start = copy.deepcopy(model)
     take = model._draws
     model._draws = lambda num: draws.append(take(num)) or draws[-1]
@@ -61,7 +61,7 @@ def test_each_players_gradient_is_that_of_its_own_terms_in_algorithm_1(tiny, obj
         l_prior = 0.5 * (mean**2 + (2 * log_scale).exp() - 1 - 2 * log_scale).sum(1).mean()
         features = start.discriminator.trunk
         x_tilde, x_p = start.decoder(z), start.decoder(z_p)
-        l_llike = 0.5 * (features(x) - features(x_tilde)).square().sum(1).mean()
+        l_llike = 0.5 * (features(x) - features(x_tilde)).div(std).square().sum(1).mean()
         d = lambda images: start.discriminator(images).sigmoid()  # noqa: E731
         l_gan = (d(x).log() + (1 - d(x_tilde)).log() + (1 - d(x_p)).log()).mean()
         # Of -L_GAN as the decoder's loss, what depends on it is log(1 - D) of its two fakes, minimised.
@@ -148,5 +148,7 @@ def test_what_does_not_fit_is_told_before_the_first_step(tiny, parts, message):
 def test_numbers_and_networks_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="gamma must not be negative"):
         vae_gan(gamma=-1.0)
+    with pytest.raises(UserError, match="feature_std must be positive"):
+        vae_gan(feature_std=0.0)
     with pytest.raises(UserError, match=r"features\(x\) and from_features.*which a MLP hasn't"):
         vae_gan(discriminator=MLP((1, 4, 4), (), []))

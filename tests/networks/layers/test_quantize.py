@@ -55,7 +55,7 @@ def test_without_memory_it_is_lloyds_k_means():
 
 
 def test_the_averages_are_those_of_the_paper_computed_directly():
-    """Eq. 6 to 8 of Appendix A.1, batch after batch."""
+    """Appendix A.1, batch after batch."""
     torch.manual_seed(0)
     layer, decay = quantizer(torch.randn(4, 2), decay=0.9).train(), 0.9
     codebook, count, total = layer.codebook.clone().double(), torch.zeros(4).double(), torch.zeros(4, 2).double()
