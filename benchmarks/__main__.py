@@ -5,13 +5,14 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import few_labels, fit_overhead, memory, pca
+from benchmarks import few_labels, fit_overhead, memory, nll, pca
 from benchmarks.harness import HEADER
 
 CLAIMS = {
     "few_labels": few_labels.results,
     "fit_overhead": fit_overhead.results,
     "memory": memory.results,
+    "nll": nll.results,
     "pca": pca.results,
 }
 """Each name's function, which yields Results."""

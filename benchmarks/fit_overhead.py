@@ -9,6 +9,7 @@ Each model has two rows: in wall-clock seconds with torch's own number of thread
 
 import contextlib
 import io
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -131,6 +132,28 @@ def vae_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -
     return timed(turn, step, x)
 
 
+def iwae_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -> float:
+    """An importance weighted autoencoder of five samples as one would write it in a script."""
+    model = prepare().model.train()
+    encoder, decoder, k = model.encoder, model.decoder, 5
+    optimizer = model.optimizer(model.parameters())
+
+    def step(batch: torch.Tensor) -> None:
+        mean, log_scale = encoder(batch).unbind(1)
+        noise = torch.randn(k, *mean.shape)
+        z = mean + log_scale.exp() * noise
+        logits = decoder(z.flatten(0, 1)).flatten(1)
+        targets = batch.flatten(1).repeat(k, 1)
+        log_px_z = -F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1).view(k, -1)
+        log_weights = log_px_z + (0.5 * noise.square() + log_scale - 0.5 * z.square()).sum(-1)
+        loss = math.log(k) - log_weights.logsumexp(0).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return timed(turn, step, x)
+
+
 def gan_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -> float:
     """The non-saturating game as one would write it in a script, on the config's networks."""
     model = prepare().model.train()
@@ -198,6 +221,8 @@ def results() -> Iterator[Result]:
         x = torch.from_numpy(images).unsqueeze(1)
         file = ["--data=lit_gen.data.ArrayFile", f"--data.path={folder / 'images.npy'}", "--data.image_shape=[1,28,28]"]
         vae = ["conf/vaes/vae_mnist.yaml", *file, "--data.binarization=none", "--model.scheduler=null"]
+        iwae = [*vae, "--model.objective=lit_gen.objectives.ImportanceWeighted", "--model.objective.num_samples=5"]
+        conv_vae = ["conf/vaes/vae_conv_mnist.yaml", *file, "--data.binarization=none", "--model.beta=1.0"]
         dcgan = ["conf/gans/dcgan_mnist.yaml", *file]
         ring = ["conf/gans/gan_ring.yaml"]
         cd = ["--model.num_chains=null", "--model.scheduler=null", "--model.optimizer.momentum=0.9"]
@@ -209,6 +234,8 @@ def results() -> Iterator[Result]:
             small, medium, large = (turn._replace(clock=clock) for turn in (SMALL, MEDIUM, LARGE))
             for model, turn, words, by_hand, tensors in (
                 ("vae", small, vae, vae_by_hand, x),
+                ("iwae", medium, iwae, iwae_by_hand, x),
+                ("conv_vae", large, conv_vae, vae_by_hand, x),
                 ("dcgan", large, dcgan, gan_by_hand, x),
                 ("mlp_gan", small, ring, gan_by_hand, points),
                 ("rbm", medium, rbm, rbm_by_hand, x),

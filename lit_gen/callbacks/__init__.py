@@ -1,5 +1,6 @@
 """What happens beside training: figures, pictures, watch over the run, files of results."""
 
+from lit_gen.callbacks.active_units import ActiveUnits
 from lit_gen.callbacks.class_grid import ClassGrid
 from lit_gen.callbacks.code_scatter import CodeScatter
 from lit_gen.callbacks.completions import Completions

@@ -22,6 +22,10 @@ from lit_gen.metrics.nll import (
 from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
+GROUP_ROWS = 500
+"""Rows that examples of few samples fill together: enough to keep a CPU busy. A group that is shared among processes
+is computed by each of them."""
+
 
 class Likelihood(HeldOutFigures):
     """Mean of -log p(x) in nats: exact where the model knows its density, else importance-weighted.
@@ -37,13 +41,13 @@ class Likelihood(HeldOutFigures):
     of its weight, K is too small to trust the figure: the protocol line says so, and outside of training a warning.
 
     The figure doesn't depend on the batch size, the order or the number of processes: the noise belongs to the
-    example's number in its split. Examples are taken in groups of neighbouring numbers, as many as fill ``chunk_size``
-    rows with their K samples (one example where K is at least that), and a group always draws the noise of all its
-    members, whichever of them are at hand. Memory doesn't grow with K.
+    example's number in its split. Examples are taken in groups of neighbouring numbers, as many as fill 500 rows, or
+    ``chunk_size`` if that is less, with their K samples (one example where K is at least that), and a group always
+    draws the noise of all its members, whichever of them are at hand. Memory doesn't grow with K.
 
     Args:
         num_samples: K on the test split.
-        chunk_size: rows (samples of z) that the model sees at once. Another value draws other noise.
+        chunk_size: rows (samples of z) that the model is asked for at once. Another value draws other noise.
         val_num_samples: K at validation; None measures at validation only when that is all that was asked for
             (``lit-gen validate``), with ``num_samples``.
         seed: names the noise.
@@ -53,7 +57,7 @@ class Likelihood(HeldOutFigures):
     """
 
     def __init__(
-        self, num_samples: int = 500, chunk_size: int = 500, val_num_samples: int | None = None, seed: int = 0
+        self, num_samples: int = 500, chunk_size: int = 2500, val_num_samples: int | None = None, seed: int = 0
     ) -> None:
         super().__init__()
         called = type(self).__name__
@@ -169,7 +173,7 @@ def estimate_log_px(
     Returns:
         Each field (B,), float64.
     """
-    group_size = max(1, chunk_size // num_samples)
+    group_size = max(1, min(chunk_size, GROUP_ROWS) // num_samples)
     positions: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(index):
         positions[number // group_size].append(position)

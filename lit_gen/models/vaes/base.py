@@ -15,6 +15,9 @@ from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
 from lit_gen.protocols import Batch, FollowsSteps
 
+CPU_ROWS = 250
+"""Codes that a CPU decodes at once where no gradient is wanted."""
+
 
 class LatentVariableModel(GenerativeModel):
     """Base of models with a latent z, a decoder p(x|z) and an approximate posterior q(z|x).
@@ -134,6 +137,15 @@ def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]
     """
     if z.dim() == 2:
         return likelihood(z).log_prob(x)
+    if z.device.type == "cpu" and not torch.is_grad_enabled():
+        # Passes over pixels are several times faster within the processor's cache.
+        parts = z.split(max(1, CPU_ROWS // len(x)))
+        return torch.cat([_log_px_at_once(x, part, likelihood) for part in parts])
+    return _log_px_at_once(x, z, likelihood)
+
+
+def _log_px_at_once(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]) -> Tensor:
+    """(B, *event_shape), (K, B, Z) -> (K, B), decoding all codes at once."""
     num_samples = len(z)
     repeated = x.expand(num_samples, *x.shape).flatten(0, 1)
     return likelihood(z.flatten(0, 1)).log_prob(repeated).view(num_samples, len(x))
