@@ -83,7 +83,7 @@ def test_weights_and_buffers_stay_in_step(runs, case):
         torch.testing.assert_close(value, one[name], rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
 
 
-@pytest.mark.parametrize("case", ["vae_draws", "gan_draws"])
+@pytest.mark.parametrize("case", ["vae_draws", "factor_vae_draws", "gan_draws"])
 def test_ranks_and_steps_draw_different_noise(runs, case):
     draws = [rank["draws"] for rank in runs.two(case)]
     rows = torch.cat([value for rank in draws for value in rank])
@@ -92,7 +92,7 @@ def test_ranks_and_steps_draw_different_noise(runs, case):
     assert len(rows.unique(dim=0)) == len(rows)
 
 
-@pytest.mark.parametrize("case", ["vae_draws", "gan_draws"])
+@pytest.mark.parametrize("case", ["vae_draws", "factor_vae_draws", "gan_draws"])
 def test_with_their_own_noise_the_ranks_still_hold_one_model(runs, case):
     first, second = (rank["state"] for rank in runs.two(case))
     assert all(torch.equal(value, second[name]) for name, value in first.items())

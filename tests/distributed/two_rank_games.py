@@ -22,6 +22,7 @@ from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.gans.gan import GAN
+from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.layers.norm import BatchNorm1d
@@ -145,6 +146,12 @@ def vae(posterior: nn.Module, prior: nn.Module) -> VAE:
     return VAE(encoder, decoder, posterior, BernoulliHead(), prior, optimizer=partial(SGD, lr=0.01))
 
 
+def factor_vae(posterior: nn.Module) -> FactorVAE:
+    networks = MLP(IMAGE, DIM, [8], params_per_output=2), MLP(DIM, IMAGE, [8])
+    sgd = {"optimizer": partial(SGD, lr=0.01), "discriminator_optimizer": partial(SGD, lr=0.1)}
+    return FactorVAE(*networks, posterior, BernoulliHead(), StandardNormal(DIM), MLP(DIM, (), [8]), **sgd)
+
+
 def gan(prior: nn.Module, **kwargs) -> GAN:
     parts = {
         "generator": MLP(DIM, 2, [8]),
@@ -182,6 +189,7 @@ def build(case: str, table: NoiseTable) -> Autoencoder | VAE | GAN:
             prior, generator=nn.Sequential(MLP(DIM, 8, []), nn.BatchNorm1d(8), MLP(8, 2, []))
         ),
         "vae_draws": lambda: vae(Draws(NormalHead()), StandardNormal(DIM)),
+        "factor_vae_draws": lambda: factor_vae(Draws(NormalHead())),
         "autoencoder": autoencoder,
         "gan_draws": lambda: gan(Draws(StandardNormal(DIM))),
     }[case]()
@@ -194,6 +202,7 @@ CASES = (
     "dcgan",
     "gan_norm_by_rank",
     "vae_draws",
+    "factor_vae_draws",
     "gan_draws",
     "autoencoder",
 )

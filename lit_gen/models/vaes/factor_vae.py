@@ -24,7 +24,8 @@ class FactorVAE(VAE, ManualOptimizationModel):
     tells draws of z from draws whose coordinates have been exchanged among examples; its score, log D / (1 - D),
     estimates the logarithm of the two densities' ratio. Each batch is one step of the VAE and one of the discriminator.
     The paper takes a second batch for the exchanged draws; here the batch's second half gives them and the first half
-    the others, while the VAE learns from all of it.
+    the others, while the VAE learns from all of it. Over several processes each exchanges coordinates among its own
+    draws.
 
     Terms beside those of ``LatentVariableModel``: ``total_correlation``, the mean score, in nats;
     ``discriminator_loss``. ``loss`` is the VAE's. Validation and test report the bound without the penalty.
@@ -40,7 +41,7 @@ class FactorVAE(VAE, ManualOptimizationModel):
         beta: as in ``VAE``.
         optimizer: makes the optimizer of the VAE's parameters.
         discriminator_optimizer: makes the discriminator's.
-        scheduler: as in ``VAE``, of the VAE alone.
+        scheduler: as in ``VAE``, of the VAE alone; it cannot be ``ReduceLROnPlateau``.
         objective: as in ``VAE``.
 
     Raises:
