@@ -89,7 +89,7 @@ def test_importance_weights_average_to_the_likelihood():
     assert ((importance_bound(log_weights) - exact).abs() < 4 * error).all()
     bounds = importance_bound(log_weights.unflatten(0, (4000, 5))).mean(0)
     assert (log_weights.mean(0) < bounds).all()
-    assert (bounds < exact).all()
+    assert (bounds < exact + 4 * error).all()
 
 
 def test_a_weight_is_the_ratio_at_its_own_draw():
