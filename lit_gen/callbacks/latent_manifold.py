@@ -45,7 +45,8 @@ class LatentManifold(Callback):
                 f"{type(pl_module).__name__} hasn't; take the callback out of the config."
             )
         _check_dimension(getattr(getattr(pl_module, "prior", None), "dim", 2))
-        pl_module.prior_quantile(torch.full((1, 2), 0.5))  # refused now rather than after an epoch
+        # Refused now rather than after an epoch.
+        pl_module.prior_quantile(torch.full((1, 2), 0.5, device=pl_module.device))
 
     def _due(self, trainer: Trainer) -> bool:
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking

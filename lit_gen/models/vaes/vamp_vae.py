@@ -40,7 +40,7 @@ class VampVAE(VAE):
         return self.prior(self._posterior_of)
 
     def _posterior_of(self, x: Tensor) -> Distribution:
-        return self.posterior(self.encoder(x))
+        return self.posterior_at(self.encoder(x))
 
     def _try_parts(self, shape: tuple[int, ...]) -> None:
         if not isinstance(self.prior, VampPrior):

@@ -74,7 +74,8 @@ def test_the_gradient_reaches_every_pseudo_input(objective):
 @torch.no_grad()
 def test_importance_weights_average_to_the_likelihood():
     """log p(x) by quadrature over the two coordinates of z."""
-    vae, x = make(size=0.4).double().eval(), X[:4].double().round()
+    vae, x = make(size=0.2).double().eval(), X[:4].double().round()
+    vae.prior.logits *= 5.0  # components that differ
     axis = torch.linspace(-12, 12, 601, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     log_pz = vae.latent_prior().log_prob(grid) + 2 * math.log(0.04)
@@ -83,10 +84,12 @@ def test_importance_weights_average_to_the_likelihood():
     exact = torch.stack([(p.log_prob(one.expand(len(grid), 1, 4, 4)) + log_pz).logsumexp(0) for one in x])
     log_weights = vae.log_importance_weights(x, 20_000)
     assert log_weights.shape == (20_000, 4)
-    torch.testing.assert_close(importance_bound(log_weights), exact, atol=0.05, rtol=0)
+    error = log_weights.softmax(0).square().sum(0).sqrt()  # of the log of a mean weight, by its effective sample size
+    assert (error < 0.02).all()
+    assert ((importance_bound(log_weights) - exact).abs() < 4 * error).all()
     bounds = importance_bound(log_weights.unflatten(0, (4000, 5))).mean(0)
     assert (log_weights.mean(0) < bounds).all()
-    assert (bounds < exact).all()
+    assert (bounds < exact + 4 * error).all()
 
 
 def test_a_weight_is_the_ratio_at_its_own_draw():
