@@ -80,6 +80,14 @@ class ExactLikelihood(Protocol):
 
 
 @runtime_checkable
+class LikelihoodBound(Protocol):
+    """A model that knows a lower bound on its density which no number of draws would raise."""
+
+    def log_prob_bound(self, x: Tensor) -> Tensor:
+        """(B,) lower bounds on log p(x) in nats."""
+
+
+@runtime_checkable
 class Codes(Protocol):
     """A model with a code: encoder and decoder."""
 

@@ -19,7 +19,7 @@ from lit_gen.metrics.nll import (
     SamplingQuality,
     StreamingLogMeanExp,
 )
-from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights
+from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights, LikelihoodBound
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
 GROUP_ROWS = 500
@@ -32,7 +32,8 @@ class Likelihood(HeldOutFigures):
 
     The estimate is -log((1/K) sum_k p(x, z_k) / q(z_k|x)), z_k ~ q(z|x): on average an upper bound of -log p(x) that
     falls as K grows (Burda et al. 2016, Eq. 8 and Theorem 1, https://arxiv.org/abs/1509.00519). Its figure is named
-    ``nll_nats_k<K>``, the exact one ``nll_nats_exact``.
+    ``nll_nats_k<K>``, the exact one ``nll_nats_exact``; where the posterior leaves nothing to draw it is an upper bound
+    and named ``nll_nats_bound``.
 
     ``<figure>_se`` is the standard error over the examples, as a sample of all there could be; as each example has
     noise of its own, it holds the Monte-Carlo error too. An estimate has two figures more: ``<figure>_mc_se``, the
@@ -74,14 +75,17 @@ class Likelihood(HeldOutFigures):
         self._sampling: ImportanceSampling | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module, ExactLikelihood | ImportanceWeights):
+        if not isinstance(pl_module, ExactLikelihood | LikelihoodBound | ImportanceWeights):
             raise UserError(
                 f"Likelihood can't score a {type(pl_module).__name__}: it has neither log_prob(x) nor "
                 "log_importance_weights(x, num_samples); take the callback out of the config."
             )
 
-    def _is_exact(self, pl_module: LightningModule) -> bool:
-        return isinstance(pl_module, ExactLikelihood)
+    def _without_draws(self, pl_module: LightningModule) -> str | None:
+        """The kind of a figure that takes no draws of z, "exact" or "bound"; None where it takes some."""
+        if isinstance(pl_module, ExactLikelihood):
+            return "exact"
+        return "bound" if isinstance(pl_module, LikelihoodBound) else None
 
     def _proposing(self, pl_module: LightningModule) -> ImportanceWeights:
         """What draws z and weighs it."""
@@ -109,8 +113,9 @@ class Likelihood(HeldOutFigures):
 
     def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str) -> None:
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "likelihood"), batch.x.device):
-            if self._is_exact(pl_module):
-                self._metric.update(pl_module.log_prob(batch.x))
+            kind = self._without_draws(pl_module)
+            if kind is not None:
+                self._metric.update((pl_module.log_prob if kind == "exact" else pl_module.log_prob_bound)(batch.x))
                 return
             model, index, num_samples = self._proposing(pl_module), batch.index.tolist(), self._sampling.num_samples
             estimate = estimate_log_px(model, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)
@@ -119,15 +124,16 @@ class Likelihood(HeldOutFigures):
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         estimate, num_samples = self._metric.compute(), self._sampling.num_samples
-        exact = self._is_exact(pl_module)
-        name = f"{split}/nll_nats_exact" if exact else f"{split}/{self._figure(num_samples)}"
+        kind = self._without_draws(pl_module)
+        name = f"{split}/{self._figure(num_samples) if kind is None else f'nll_nats_{kind}'}"
         figures = {name: float(estimate.mean), f"{name}_se": float(estimate.standard_error)}
-        method = "exact" if exact else self._method(num_samples)
+        described = {"exact": "exact", "bound": "an upper bound without draws", None: self._method(num_samples)}
+        method = described[kind]
         if isinstance(pl_module, Conditional):
             method = f"conditional, given {pl_module.conditions_on}; {method}"
         binarization = binarization_of(trainer.datamodule)
         self.protocols[name] = f"{method}; {estimate.count} {split} examples; binarization {binarization}"
-        if not exact:
+        if kind is None:
             figures |= self._log_sampling(trainer, name, self._sampling.compute())
         # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
         pl_module.log_dict(figures, sync_dist=True, batch_size=1)

@@ -26,8 +26,8 @@ class NaiveLikelihood(Likelihood):
                 "num_samples); take the callback out of the config."
             )
 
-    def _is_exact(self, pl_module: LightningModule) -> bool:
-        return False
+    def _without_draws(self, pl_module: LightningModule) -> None:
+        return None
 
     def _proposing(self, pl_module: LightningModule) -> ImportanceWeights:
         return PriorProposing(pl_module)

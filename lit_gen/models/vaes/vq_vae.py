@@ -35,8 +35,8 @@ class VQVAE(GenerativeModel):
     The posterior is certain of one field c(x) of N codes, and the prior is uniform over the K^N fields, as while the
     paper trains its networks; the autoregressive prior that it then fits to the codes is left out, and with it
     samples worth showing. ``bound`` is log p(x|c(x)) - N log K, a lower bound on log p(x) = log sum_c p(c) p(x|c);
-    importance weights are all equal to it, whatever their number, so that ``Likelihood`` gives an upper bound of
-    -log p(x), not an estimate.
+    importance weights are all equal to it, whatever their number, so that ``Likelihood`` gives it as
+    ``nll_nats_bound``, not as an estimate.
 
     Terms, in nats where no other unit is told: ``reconstruction``, log p(x|c(x)); ``bound``; ``commitment``, the
     squared distance of the encodings to their codes, summed over positions; ``perplexity``, how many codes of equal
@@ -138,9 +138,13 @@ class VQVAE(GenerativeModel):
         if hasattr(self.likelihood, "check"):
             self.likelihood.check(x)
 
+    def log_prob_bound(self, x: Tensor) -> Tensor:
+        """(B, *event_shape) -> (B,), log p(x|c(x)) - N log K in nats."""
+        return self._pass(x).log_px + self.log_prior
+
     def log_importance_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
-        """(num_samples, B): log p(x|c(x)) + log p(c(x)) in nats, as often as asked for; the posterior is certain."""
-        return (self._pass(x).log_px + self.log_prior).expand(num_samples, -1)
+        """(num_samples, B): ``log_prob_bound`` as often as asked for, for the posterior is certain."""
+        return self.log_prob_bound(x).expand(num_samples, -1)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         code = self.encode(batch.x)

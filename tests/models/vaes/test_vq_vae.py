@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.optim import SGD
 
+from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.errors import UserError
 from lit_gen.models.vaes.vq_vae import VQVAE
@@ -50,6 +51,7 @@ def test_its_bound_is_below_the_likelihood_summed_over_all_codes():
     assert (bound < exact).all()
     weights = model.log_importance_weights(x, 5)
     torch.testing.assert_close(weights, bound.expand(5, 16))
+    torch.testing.assert_close(model.log_prob_bound(x), bound)
     own = (fields[None] == model.quantizer(model.encoder(x)).index[:, None]).all(-1)  # (16, 81)
     assert (own.sum(1) == 1).all()
     torch.testing.assert_close(bound, joint[own])
@@ -77,6 +79,16 @@ def test_gradients_are_those_of_the_formula(tiny):
     torch.testing.assert_close(metrics["train/bound"], log_px.mean() - POSITIONS * math.log(NUM_CODES))
     torch.testing.assert_close(metrics["train/loss"], 0.7 * commitment.mean() - metrics["train/bound"])
     torch.testing.assert_close(metrics["train/perplexity"], perplexity(index.flatten().bincount(minlength=NUM_CODES)))
+
+
+def test_the_likelihood_callback_gives_the_bound_by_its_name(tiny):
+    callback = Likelihood(num_samples=50)
+    model = vq_vae().eval()
+    [metrics] = tiny.trainer(callbacks=[callback]).test(model, tiny.Loader(X, 5), verbose=False)
+    assert metrics["test/nll_nats_bound"] == pytest.approx(-model.log_prob_bound(X).mean().item(), rel=1e-6)
+    assert metrics["test/nll_nats_bound"] == pytest.approx(-metrics["test/bound"], rel=1e-6)
+    assert callback.protocols["test/nll_nats_bound"].startswith("an upper bound without draws; 24 test examples")
+    assert not any("_k50" in name or "_ess" in name for name in metrics)
 
 
 @pytest.mark.parametrize("batch_size", [5, 24])
