@@ -18,6 +18,7 @@ from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.networks.layers.tanh import Tanh
 from lit_gen.networks.mlp import MLP
 
 GOAL = 1.5
@@ -28,8 +29,8 @@ IMAGE = (1, 28, 28)
 
 def build() -> VAE:
     """The model of conf/vaes/vae_mnist.yaml, 784-200-200-50, before training: the cost is that of any weights."""
-    encoder = MLP(IMAGE, 50, [200, 200], nn.Tanh, params_per_output=2)
-    return VAE(encoder, MLP(50, IMAGE, [200, 200], nn.Tanh), NormalHead(), BernoulliHead(), StandardNormal(50)).eval()
+    encoder = MLP(IMAGE, 50, [200, 200], Tanh, params_per_output=2)
+    return VAE(encoder, MLP(50, IMAGE, [200, 200], Tanh), NormalHead(), BernoulliHead(), StandardNormal(50)).eval()
 
 
 @torch.no_grad()

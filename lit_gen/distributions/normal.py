@@ -41,11 +41,15 @@ class DiagonalNormal(LocationScale):
 
 
 class UnitNormal(DiagonalNormal):
-    """N(0, I): a type of its own, because its draws and the KL divergence to it need fewer operations."""
+    """N(0, I): a type of its own, because its draws, its density and the KL divergence to it need fewer operations."""
 
     def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """(*sample_shape, *batch_shape, *event_shape) draws: the noise itself."""
         return torch.randn((*sample_shape, *self.loc.shape), dtype=self.loc.dtype, device=self.loc.device)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(..., *batch_shape, *event_shape) -> (..., *batch_shape), log-densities in nats, summed over the event."""
+        return -0.5 * (self.sum_over_event(x * x) + self.event_shape.numel() * log(2 * pi))
 
 
 @register_kl(DiagonalNormal, DiagonalNormal)
