@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from lit_gen.distributed import world_size
 from lit_gen.errors import UserError
 
-PROBE_ELEMENTS = 400
+PROBE_ELEMENTS = 200
 """Gradient elements looked at after each backward pass on a CPU, where reading them all would cost a small model more
 than a hundredth of its step."""
 

@@ -47,6 +47,8 @@ class UnitNormal(DiagonalNormal):
         """(*sample_shape, *batch_shape, *event_shape) draws: the noise itself."""
         return torch.randn((*sample_shape, *self.loc.shape), dtype=self.loc.dtype, device=self.loc.device)
 
+    sample = rsample  # the draws have no gradient
+
 
 @register_kl(DiagonalNormal, DiagonalNormal)
 def _kl_normal_normal(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
