@@ -104,7 +104,7 @@ class LeanPrecision(Precision):
             return
         self.hooks.call("on_before_optimizer_step", optimizer)
         clip = self.hooks.trainer.gradient_clip_val
-        if clip is not None or overrides(model, LightningModule, "configure_gradient_clipping"):
+        if clip is not None or self.hooks.model_clips:
             self._clip_gradients(model, optimizer, clip, self.hooks.trainer.gradient_clip_algorithm)
 
 

@@ -90,14 +90,15 @@ class ManualOptimizationModel(GenerativeModel):
         Returns:
             The mean over the batch of every term, detached scalars.
         """
-        optimizer = self.trainer.optimizers[optimizer_index]
+        strategy = self.trainer.strategy
+        optimizer = strategy.optimizers[optimizer_index]
         means: dict[str, Tensor] = {}
 
         def backward() -> None:
             for share, part in self._micro_batches(tensors):
                 terms = losses(*part)
                 loss = terms[minimize].mean()
-                self.manual_backward(loss if share == 1.0 else share * loss)
+                strategy.backward(loss if share == 1.0 else share * loss, None)
                 for name, value in terms.items():
                     mean = loss.detach() if name == minimize else value.detach().mean()
                     means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
@@ -105,7 +106,6 @@ class ManualOptimizationModel(GenerativeModel):
         def closure() -> None:
             clear_gradients(optimizer)
             means.clear()
-            strategy = self.trainer.strategy
             if not isinstance(strategy, DDPStrategy):
                 backward()
                 return
@@ -115,7 +115,7 @@ class ManualOptimizationModel(GenerativeModel):
                 backward()
             average_gradients(player.parameters())
 
-        self.trainer.strategy.optimizer_step(optimizer, closure, self)
+        strategy.optimizer_step(optimizer, closure, self)
         for scheduler in self._schedulers(optimizer):
             for _ in range(num_batches):
                 scheduler.step()
