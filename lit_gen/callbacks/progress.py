@@ -64,7 +64,7 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.num_examples += len(batch.x)
+        self.num_examples += batch.x.shape[0]
         self._segment_end = now = time.perf_counter()
         if self._bar is not None and now >= self._next_refresh:
             self._next_refresh = now + REFRESH_SECONDS

@@ -8,7 +8,6 @@ nothing. ``python -m benchmarks fit_overhead`` shows what is left.
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ from torch.optim import Optimizer
 
 from lit_gen.cli.step_hooks import StepHooks, empty_hooks, hidden, overrides
 from lit_gen.data.base import InMemoryData
+from lit_gen.models.gradients import clear_gradients
 from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.protocols import Batch
 
@@ -67,11 +67,9 @@ class StepResult(NamedTuple):
 
     @classmethod
     def of(cls, output) -> "StepResult":
-        """Take what ``training_step`` returned; what isn't a mapping of tensors goes Lightning's own, longer way."""
-        if isinstance(output, Mapping) and all(isinstance(value, Tensor) for value in output.values()):
-            loss = output.get("loss")
-            if loss is not None:
-                return cls(loss, {name: value.detach() for name, value in output.items()})
+        """Take what ``training_step`` returned; what isn't a dict of tensors goes Lightning's own, longer way."""
+        if type(output) is dict and "loss" in output and all([isinstance(value, Tensor) for value in output.values()]):
+            return cls(output["loss"], {name: value.detach() for name, value in output.items()})
         result = ClosureResult.from_training_step_output(output)
         return cls(result.closure_loss, {} if result.loss is None else result.asdict())
 
@@ -106,7 +104,7 @@ class LeanPrecision(Precision):
             return
         self.hooks.call("on_before_optimizer_step", optimizer)
         clip = self.hooks.trainer.gradient_clip_val
-        if clip is not None or overrides(model, LightningModule, "configure_gradient_clipping"):
+        if clip is not None or self.hooks.model_clips:
             self._clip_gradients(model, optimizer, clip, self.hooks.trainer.gradient_clip_algorithm)
 
 
@@ -133,6 +131,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._plain = is_plain(trainer) and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
         self._hooks = StepHooks(trainer)
         self._ours_by_hand = isinstance(trainer.lightning_module, ManualOptimizationModel)
+        self._validates = self._should_check_val_epoch()
         if isinstance(trainer.precision_plugin, LeanPrecision) and self._plain:
             trainer.precision_plugin.hooks = self._hooks
 
@@ -149,10 +148,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if not lies_on(batch, trainer.strategy.root_device):
             batch = trainer.strategy.batch_to_device(batch)
         progress.increment_ready()
-        connector = trainer._logger_connector
-        connector.on_batch_start(batch)
-        if not connector._first_loop_iter:
-            connector._current_fx = None  # set by whatever is logged from here on: see _end_batch
+        self._begin_batch(batch)
         outputs = None
         ends_epoch = batch is not None and self._hooks.call("on_train_batch_start", batch, batch_idx) == -1
         if ends_epoch:
@@ -166,8 +162,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
             raise StopIteration
         self._hooks.call("on_train_batch_end", outputs, batch, batch_idx)
         self._end_batch()
-        progress.increment_completed()
-        connector.update_train_step_metrics()
+
+    def _should_check_val_fx(self, data_fetcher) -> bool:
+        return self._validates and super()._should_check_val_fx(data_fetcher)
 
     def _step_schedules(self) -> None:
         if self.trainer.lr_scheduler_configs:
@@ -175,13 +172,24 @@ class LeanEpochLoop(_TrainingEpochLoop):
             if self._num_ready_batches_reached():
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
 
+    def _begin_batch(self, batch) -> None:
+        connector, results = self.trainer._logger_connector, self._results
+        connector._first_loop_iter = connector._first_loop_iter is None
+        if not connector._first_loop_iter:
+            connector._current_fx = None  # set by whatever is logged from here on: see _end_batch
+        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+
     def _end_batch(self) -> None:
         # Collecting the figures for the bar and the callbacks is passed over where no step hook has logged any.
-        connector = self.trainer._logger_connector
-        if connector._first_loop_iter or connector._current_fx is not None or connector.should_update_logs:
+        connector, results = self.trainer._logger_connector, self._results
+        reaches_loggers = connector.should_update_logs or self.trainer.fast_dev_run
+        if connector._first_loop_iter or connector._current_fx is not None or reaches_loggers:
             connector.on_batch_end()
         else:
-            self._results.batch = self._results.batch_size = None
+            results.batch = results.batch_size = None
+        self.batch_progress.increment_completed()
+        if reaches_loggers:
+            connector.update_train_step_metrics()
 
     def _optimize(self, batch, batch_idx: int) -> dict:
         model = self.trainer.lightning_module
@@ -197,19 +205,19 @@ class LeanEpochLoop(_TrainingEpochLoop):
         optimizer = self.trainer.optimizers[0]
         result = StepResult(None, {})
 
-        @torch.enable_grad()
         def closure() -> Tensor | None:
             nonlocal result
-            previous, model._current_fx_name = model._current_fx_name, "training_step"
-            result = StepResult.of(strategy.training_step(batch, batch_idx))
-            model._current_fx_name = previous
-            progress.zero_grad.increment_ready()
-            self._hooks.call("on_before_zero_grad", optimizer)
-            progress.zero_grad.increment_started()
-            optimizer.zero_grad()
-            progress.zero_grad.increment_completed()
-            if result.loss is not None:
-                strategy.backward(result.loss, optimizer)
+            with torch.enable_grad():
+                previous, model._current_fx_name = model._current_fx_name, "training_step"
+                result = StepResult.of(strategy.training_step(batch, batch_idx))
+                model._current_fx_name = previous
+                progress.zero_grad.increment_ready()
+                self._hooks.call("on_before_zero_grad", optimizer)
+                progress.zero_grad.increment_started()
+                clear_gradients(optimizer)
+                progress.zero_grad.increment_completed()
+                if result.loss is not None:
+                    strategy.backward(result.loss, optimizer)
             return result.outputs.get("loss")
 
         progress.step.increment_ready()
@@ -237,7 +245,7 @@ def is_plain(trainer: Trainer) -> bool:
 
 def lies_on(batch, device: torch.device) -> bool:
     """Whether it is a ``Batch`` all of whose tensors are there."""
-    return isinstance(batch, Batch) and all(part is None or part.device == device for part in batch)
+    return isinstance(batch, Batch) and all([part is None or part.device == device for part in batch])
 
 
 def make_lean(trainer: Trainer) -> Trainer:

@@ -23,18 +23,19 @@ class StepHooks:
         self.trainer = trainer
         self.model = trainer.lightning_module
         self._hooks = {name: callable_hooks(trainer, name) for name in STEP_HOOKS}
+        self.model_clips = overrides(self.model, LightningModule, "configure_gradient_clipping")
 
     def call(self, name: str, *args):
         """Call the callbacks' hooks, then the model's, whose result is returned."""
         for_callbacks, of_model = self._hooks[name]
         if not for_callbacks and of_model is None:
             return None
-        model = self.model
-        previous, model._current_fx_name = model._current_fx_name, name
+        model, noted = self.model, self.model.__dict__  # a module's own way of setting attributes is slow
+        previous, noted["_current_fx_name"] = noted["_current_fx_name"], name
         for hook in for_callbacks:
             hook(self.trainer, model, *args)
         response = None if of_model is None else of_model(*args)
-        model._current_fx_name = previous
+        noted["_current_fx_name"] = previous
         return response
 
 

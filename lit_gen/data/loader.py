@@ -83,11 +83,10 @@ class BatchLoader:
 
     def _take(self, index: Tensor, rows: Tensor) -> Batch:
         """The batch of the examples numbered ``index`` in the split, which are ``rows`` of the tensors."""
-        x = self.examples.x.index_select(0, rows)
+        x = self.examples.x.index_select(0, rows).to(self.device)
         label = self.examples.label
         if label is not None:
             label = label.index_select(0, rows).to(self.device)
-        x = x.to(self.device)
         # A division: multiplying by 1/255 misses float32's v / 255 for half of the grey values.
         x = x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
         return Batch(x, label, index.to(self.device))
@@ -159,9 +158,10 @@ class TrainingLoader(BatchLoader):
         order = torch.randperm(len(self.examples), generator=make_generator(self.seed, "shuffle", epoch))
         order = order[: len(self) * self.batch_size].view(len(self), self.batch_size)
         # Drawn on the CPU, so that the order is the same on every kind of device.
-        self._index = order[:, self.rank :: self.world_size].contiguous().to(self.examples.x.device)
+        index = order[:, self.rank :: self.world_size].contiguous().to(self.examples.x.device)
         rows = self.examples.rows
-        self._rows = self._index if rows is None else rows[self._index]
+        self._index = index.unbind()
+        self._rows = self._index if rows is None else rows[index].unbind()
         self._ordered_epoch = epoch
 
     def state_dict(self) -> dict[str, int]:

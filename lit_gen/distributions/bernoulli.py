@@ -30,20 +30,20 @@ class _SummedLogProb(torch.autograd.Function):
         else:
             likelier = torch.abs(logits, out=scratch).sigmoid_()
         for _ in range(4):
-            half, rest = divmod(likelier.shape[1], 2)
-            if rest:
+            if likelier.shape[1] % 2:
                 break
-            likelier = likelier[:, :half].mul_(likelier[:, half:])
+            first, second = likelier.chunk(2, 1)
+            likelier = first.mul_(second)
         return likelier.log().sum(1) - excess
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         logits, x, p = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-            p = logits.sigmoid()
         gradient = gradient.unsqueeze(1)
         for_logits, for_x = ctx.needs_input_grad
-        return (x - p) * gradient if for_logits else None, logits * gradient if for_x else None
+        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
+            return (x - logits.sigmoid()) * gradient if for_logits else None, logits * gradient if for_x else None
+        return (x - p).mul_(gradient) if for_logits else None, logits * gradient if for_x else None
 
 
 class PixelwiseBernoulli(Distribution):

@@ -28,7 +28,7 @@ class LocationScale(Distribution):
 
     def __init__(self, loc: Tensor, scale: Tensor, num_event_dims: int = 1) -> None:
         self.loc = loc
-        self.scale = scale.expand_as(loc)
+        self.scale = scale if scale.shape == loc.shape else scale.expand_as(loc)
         cut = loc.dim() - num_event_dims
         super().__init__(loc.shape[:cut], loc.shape[cut:], validate_args=False)
 

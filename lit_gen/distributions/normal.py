@@ -47,6 +47,8 @@ class UnitNormal(DiagonalNormal):
         """(*sample_shape, *batch_shape, *event_shape) draws: the noise itself."""
         return torch.randn((*sample_shape, *self.loc.shape), dtype=self.loc.dtype, device=self.loc.device)
 
+    sample = rsample  # the draws have no gradient
+
     def log_prob(self, x: Tensor) -> Tensor:
         """(..., *batch_shape, *event_shape) -> (..., *batch_shape), log-densities in nats, summed over the event."""
         return -0.5 * (self.sum_over_event(x * x) + self.event_shape.numel() * log(2 * pi))

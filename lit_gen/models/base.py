@@ -25,6 +25,8 @@ class GenerativeModel(LightningModule):
     progress_bar_terms: tuple[str, ...] = ("loss",)
     """Names of the terms that the progress bar shows."""
 
+    _of_train_noise: tuple[str, torch.device] | None = None
+
     def __setattr__(self, name: str, value) -> None:
         # Lightning notes the hook it is in, some forty times a step; a module's way of setting attributes looks for
         # parameters first and takes ten times as long.
@@ -37,7 +39,11 @@ class GenerativeModel(LightningModule):
         seed_torch(derive_seed(run_seed(), purpose, self.global_rank, step), self.device)
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
-        self._seed_step("train", self.trainer.fit_loop.epoch_loop.total_batch_idx)
+        # Looked up once an epoch: in a small model's step each look-up is felt.
+        if batch_idx == 0 or self._of_train_noise is None:
+            self._of_train_noise = (f"{run_seed()}\0train\0{self.global_rank}", self.device)
+        words, device = self._of_train_noise
+        seed_torch(derive_seed(words, self.trainer.fit_loop.epoch_loop.total_batch_idx), device)
 
     def on_validation_batch_start(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._seed_step("val", batch_idx)
@@ -51,7 +57,8 @@ class GenerativeModel(LightningModule):
     def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch, batch_idx: int) -> None:
         # Lightning's bookkeeping of a logged value costs more than a small model's arithmetic, so it is entered only
         # for the steps that reach the loggers.
-        if (self.trainer.fit_loop.epoch_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+        trainer = self.trainer
+        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
             for name, value in outputs.items():
                 self.log(f"train/{name}", value.detach(), prog_bar=name in self.progress_bar_terms)
 

@@ -1,8 +1,7 @@
 """Models that step several optimizers themselves, such as the players of an adversarial game."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -15,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lit_gen.distributed import average_gradients, world_size
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
+from lit_gen.models.gradients import clear_gradients
 
 
 class ManualOptimizationModel(GenerativeModel):
@@ -90,43 +90,45 @@ class ManualOptimizationModel(GenerativeModel):
         Returns:
             The mean over the batch of every term, detached scalars.
         """
-        optimizer = self.trainer.optimizers[optimizer_index]
+        strategy = self.trainer.strategy
+        optimizer = strategy.optimizers[optimizer_index]
         means: dict[str, Tensor] = {}
 
+        def backward() -> None:
+            for share, part in self._micro_batches(tensors):
+                terms = losses(*part)
+                loss = terms[minimize].mean()
+                strategy.backward(loss if share == 1.0 else share * loss, None)
+                for name, value in terms.items():
+                    mean = loss.detach() if name == minimize else value.detach().mean()
+                    means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
+
         def closure() -> None:
-            optimizer.zero_grad()
+            clear_gradients(optimizer)
             means.clear()
+            if not isinstance(strategy, DDPStrategy):
+                backward()
+                return
             # DDP's reducer waits for all parameters of the model, of which this step touches one player's: it is
             # held off, and one collective call does its work.
-            with self._reducer_held_off():
-                for share, part in self._micro_batches(tensors):
-                    terms = losses(*part)
-                    loss = terms[minimize].mean()
-                    self.manual_backward(loss if share == 1.0 else share * loss)
-                    for name, value in terms.items():
-                        mean = loss.detach() if name == minimize else value.detach().mean()
-                        means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
+            with strategy.block_backward_sync():
+                backward()
             average_gradients(player.parameters())
 
-        self.trainer.strategy.optimizer_step(optimizer, closure, self)
+        strategy.optimizer_step(optimizer, closure, self)
         for scheduler in self._schedulers(optimizer):
             for _ in range(num_batches):
                 scheduler.step()
         return means
 
-    def _micro_batches(self, tensors: tuple[Tensor, ...]) -> Iterator[tuple[float, tuple[Tensor, ...]]]:
+    def _micro_batches(self, tensors: tuple[Tensor, ...]) -> list[tuple[float, tuple[Tensor, ...]]]:
         """Slices of the tensors, each with its share of the batch in (0, 1]."""
+        if self.num_micro_batches == 1:
+            return [(1.0, tensors)]
         size = len(tensors[0])
         count = min(self.num_micro_batches, size)
-        if count == 1:
-            yield 1.0, tensors
-            return
-        for part in zip(*(tensor.tensor_split(count) for tensor in tensors), strict=True):
-            yield len(part[0]) / size, part
-
-    def _reducer_held_off(self):
-        block = getattr(self.trainer.strategy, "block_backward_sync", None)
-        return nullcontext() if block is None else block()
+        parts = zip(*(tensor.tensor_split(count) for tensor in tensors), strict=True)
+        return [(len(part[0]) / size, part) for part in parts]
 
     def _schedulers(self, optimizer: Optimizer) -> list[LRScheduler]:
         configs = self.trainer.lr_scheduler_configs

@@ -79,8 +79,9 @@ class GAN(ManualOptimizationModel):
 
     def play(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         x = batch.x  # (B, *event_shape)
+        num = x.shape[0]
         terms = self.step_player(
-            self.discriminator, 0, "discriminator_loss", self._discriminator_terms, x, self._latents(len(x))
+            self.discriminator, 0, "discriminator_loss", self._discriminator_terms, x, self._latents(num)
         )
         if (batch_number + 1) % self.discriminator_steps == 0:
             self._generator_terms = self.step_player(
@@ -89,7 +90,7 @@ class GAN(ManualOptimizationModel):
                 "generator_loss",
                 self._generator_losses,
                 x,
-                self._latents(len(x)),
+                self._latents(num),
                 num_batches=self.discriminator_steps,
             )
             if self.generator_average is not None:

@@ -78,12 +78,9 @@ class LatentVariableModel(GenerativeModel):
             self.check_data(batch.x)
         beta = self.beta(self.trainer.global_step) if callable(self.beta) else self.beta
         bound = self.bound(batch.x, beta, batch.label)
-        return {
-            "loss": -bound.value.mean(),
-            "reconstruction": bound.log_likelihood.detach().mean(),
-            "kl": bound.kl.detach().mean(),
-            "bound": bound.lower_bound.detach().mean(),
-        }
+        means = torch.stack([bound.log_likelihood, bound.kl, bound.lower_bound]).detach().mean(1)
+        reconstruction, kl, lower_bound = means.unbind()
+        return {"loss": -bound.value.mean(), "reconstruction": reconstruction, "kl": kl, "bound": lower_bound}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self.check_data(batch.x)
