@@ -4,9 +4,11 @@ Callbacks and metrics ask ``isinstance(model, Samples)``; no model names itself 
 from torch's global generator, which the caller seeds (see ``randomness``), so any caller can reproduce it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 
 class Batch(NamedTuple):
@@ -53,6 +55,21 @@ class PriorWeights(Protocol):
 
         ``label`` as in ``ImportanceWeights``.
         """
+
+
+@runtime_checkable
+class WeightsUnder(Protocol):
+    """A model with a prior, a posterior and a decoder of images, to which a density of pixels can be lent."""
+
+    def log_weights_under(
+        self,
+        likelihood: Callable[[Tensor], Distribution],
+        x: Tensor,
+        num_samples: int,
+        label: Tensor | None = None,
+    ) -> Tensor:
+        """(num_samples, B) values of log p(x|z) + log p(z) - log q(z|x) in nats, independent draws of z for each;
+        ``likelihood`` makes p(x|z), batch (N,), of images (N, *event_shape)."""
 
 
 @runtime_checkable

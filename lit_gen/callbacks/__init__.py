@@ -18,6 +18,7 @@ from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.callbacks.naive_likelihood import NaiveLikelihood
 from lit_gen.callbacks.neighbours import KNNAccuracy, Retrieval
 from lit_gen.callbacks.partition_function import PartitionFunction
+from lit_gen.callbacks.pixel_likelihood import PixelLikelihood
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.reconstructions import Reconstructions

@@ -1,12 +1,13 @@
 """A conditional VAE whose generator matches the mean features of a discriminator and a classifier."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 from torch.nn import functional as F
 from torch.optim import Adam
 
@@ -16,9 +17,11 @@ from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
 from lit_gen.models.frozen import frozen
 from lit_gen.models.manual import ManualOptimizationModel
+from lit_gen.models.vaes.base import log_px_at
 from lit_gen.models.vaes.condition import ClassLabel
 from lit_gen.models.vaes.vae import Prediction
 from lit_gen.models.vaes.vae_gan import check_features, check_made, check_posterior, discriminator_terms
+from lit_gen.objectives.variational import draw
 from lit_gen.protocols import Batch
 from lit_gen.tensor import sum_except_batch
 
@@ -80,7 +83,7 @@ class CVAEGAN(ManualOptimizationModel):
 
     where pair_error is half of |x - x'|^2 + |f_D(x) - f_D(x')|^2 + |f_C(x) - f_C(x')|^2. Left out: the moving
     averages of the classes' means over batches (they are the batch's own), and samples of classes other than the
-    batch's. It has no likelihood, for the reasons of ``VAEGAN``.
+    batch's. It has no likelihood of its own, for the reasons of ``VAEGAN``.
 
     Args:
         num_classes: of the data.
@@ -141,6 +144,11 @@ class CVAEGAN(ManualOptimizationModel):
         self.classifier_weight = classifier_weight
         self.optimizer = optimizer
         self.scheduler = scheduler
+
+    @property
+    def conditions_on(self) -> str:
+        """What is given in every likelihood of this model, in words."""
+        return self.condition.description
 
     def play(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         x, c = batch.x, self.condition.given(batch.x, batch.label)
@@ -234,6 +242,22 @@ class CVAEGAN(ManualOptimizationModel):
     def sample_classes(self, label: Tensor) -> Tensor:
         """(B,) class indices -> (B, *event_shape)."""
         return self.decoder(self.prior().sample((len(label),)), self.condition.one_hot(label)).float()
+
+    def log_weights_under(
+        self,
+        likelihood: Callable[[Tensor], Distribution],
+        x: Tensor,
+        num_samples: int,
+        label: Tensor | None = None,
+    ) -> Tensor:
+        """(num_samples, B) values of log p(x|z, c) + log p(z) - log q(z|x, c) in nats, given the class."""
+        c = self.condition.given(x, label)
+        z, log_qz = draw(self._posterior(x, c), num_samples)
+
+        def likelihood_at(codes: Tensor) -> Distribution:
+            return likelihood(self.decoder(codes, c.repeat(len(codes) // len(c), 1)).float())
+
+        return log_px_at(x, z, likelihood_at) + self.prior().log_prob(z) - log_qz
 
     def configure_optimizers(self):
         players = self.classifier, self.discriminator, self.decoder, self.encoder

@@ -1,9 +1,11 @@
 """Autoencoding beyond pixels: a VAE whose decoder is a GAN's generator and whose similarity is a discriminator's."""
 
+from collections.abc import Callable
+
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
@@ -12,9 +14,11 @@ from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
 from lit_gen.models.frozen import frozen
 from lit_gen.models.manual import ManualOptimizationModel
+from lit_gen.models.vaes.base import log_px_at
 from lit_gen.models.vaes.vae import Prediction
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.objectives.variational import draw
 from lit_gen.protocols import Batch, ReadsFeatures
 from lit_gen.tensor import sum_except_batch
 
@@ -36,7 +40,7 @@ class VAEGAN(ManualOptimizationModel):
     ``squared_error`` (evaluation) is |x - x'|^2.
 
     The likelihood of features is no density of pixels, and its features change as the discriminator learns: the model
-    has no likelihood that could be compared with another's, and ``Likelihood`` refuses it.
+    has no likelihood of its own, and ``Likelihood`` refuses it; ``PixelLikelihood`` lends it a density of pixels.
 
     Args:
         encoder: examples (B, *event_shape) -> the posterior's parameters.
@@ -166,6 +170,17 @@ class VAEGAN(ManualOptimizationModel):
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape)."""
         return self.decoder(z).float()
+
+    def log_weights_under(
+        self,
+        likelihood: Callable[[Tensor], Distribution],
+        x: Tensor,
+        num_samples: int,
+        label: Tensor | None = None,
+    ) -> Tensor:
+        """(num_samples, B) values of log p(x|z) + log p(z) - log q(z|x) in nats; p(x|z) is of ``decoder(z)``."""
+        z, log_qz = draw(self._posterior(x), num_samples)
+        return log_px_at(x, z, lambda z: likelihood(self.decode(z))) + self.prior().log_prob(z) - log_qz
 
     def prior_quantile(self, probability: Tensor) -> Tensor:
         """Coordinates of z at cumulative probabilities in (0, 1), elementwise."""
