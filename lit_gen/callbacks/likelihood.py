@@ -22,6 +22,9 @@ from lit_gen.metrics.nll import (
 from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights, LikelihoodBound
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
+TRIAL_SAMPLES = 50
+"""K of a ``fast_dev_run``, which only tries whether everything runs; the figure's name says it."""
+
 GROUP_ROWS = 500
 """Rows that examples of few samples fill together: enough to keep a CPU busy. A group that is shared among processes
 is computed by each of them."""
@@ -99,9 +102,11 @@ class Likelihood(HeldOutFigures):
 
     def _samples(self, trainer: Trainer, split: str) -> int | None:
         """K on this pass over the split, None where it isn't measured."""
-        if split == "test" or (self.val_num_samples is None and trainer.state.fn == TrainerFn.VALIDATING):
-            return self.num_samples
-        return self.val_num_samples
+        asked_for = self.val_num_samples is None and trainer.state.fn == TrainerFn.VALIDATING
+        num_samples = self.num_samples if split == "test" or asked_for else self.val_num_samples
+        if num_samples is not None and trainer.fast_dev_run:
+            return min(num_samples, TRIAL_SAMPLES)
+        return num_samples
 
     def _measures(self, trainer: Trainer, split: str) -> bool:
         return self._samples(trainer, split) is not None
