@@ -22,7 +22,7 @@ from lit_gen.metrics.nll import (
 from lit_gen.protocols import Batch, Conditional, ExactLikelihood, ImportanceWeights, LikelihoodBound
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
-TRIAL_SAMPLES = 50
+TRIAL_SAMPLES = 10
 """K of a ``fast_dev_run``, which only tries whether everything runs; the figure's name says it."""
 
 GROUP_ROWS = 500

@@ -25,13 +25,10 @@ class StandardNormal(nn.Module):
         # Buffers so that they follow the device; not persistent, as they hold nothing worth saving.
         self.register_buffer("_mean", torch.zeros(dim), persistent=False)
         self.register_buffer("_scale", torch.ones(dim), persistent=False)
-        self._distribution: UnitNormal | None = None
 
     def forward(self) -> UnitNormal:
         """The distribution: batch (), event (dim,)."""
-        if self._distribution is None or self._distribution.loc is not self._mean:  # moved to another device
-            self._distribution = UnitNormal(self._mean, self._scale)
-        return self._distribution
+        return UnitNormal(self._mean, self._scale)
 
     def quantile(self, probability: Tensor) -> Tensor:
         """Where each coordinate's cumulative probability, in (0, 1), is ``probability``; elementwise, any shape."""

@@ -395,4 +395,4 @@ def test_refuses_a_model_without_a_likelihood():
 def test_a_trial_run_takes_few_samples_and_says_so(make_trainer):
     trainer = make_trainer(Likelihood(num_samples=5000), fast_dev_run=1)
     (figures,) = trainer.test(LinearGaussian(), datamodule=Points(draw(9), 4), verbose=False)
-    assert "test/nll_nats_k50" in figures
+    assert "test/nll_nats_k10" in figures
