@@ -25,7 +25,10 @@ class PriorAsProposal(NamedTuple):
     def rsample_with_log_prob(self, sample_shape: tuple[int] = (1,)) -> tuple[Tensor, Tensor]:
         """(K, B, Z) draws from the prior and their (K, B) log-densities in nats."""
         z = draws_from_prior(self.prior, sample_shape[0], self.batch_size)
-        return z, self.prior.log_prob(z)
+        log_prob = self.prior.log_prob(z)
+        # Draws that hand no gradient on to a learned prior are those of a proposal that stands still: it is the ratio
+        # p(z) / q(z), 1 by value, by which such a prior learns.
+        return z, log_prob if self.prior.has_rsample else log_prob.detach()
 
 
 class NaiveMonteCarlo(LatentVariableModel):
