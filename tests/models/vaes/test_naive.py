@@ -140,3 +140,16 @@ def test_it_draws_pictures_and_refuses_grey_levels_out_of_range():
 def test_refuses_a_count_below_one():
     with pytest.raises(UserError, match="num_samples of at least 1"):
         NaiveMonteCarlo(MLP(2, 3, []), NormalHead(scale=1.0), StandardNormal(2), num_samples=0)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        (MLP(3, (1, 4, 4), []), r"takes inputs of shape \(3,\), but the prior's codes have shape \(2,\)"),
+        (MLP(2, (1, 5, 5), []), r"examples of shape \(1, 5, 5\), but the data's have shape \(1, 4, 4\)"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_before_the_first_step(tiny, decoder, message):
+    model = NaiveMonteCarlo(decoder, BernoulliHead(), StandardNormal(2))
+    with pytest.raises(UserError, match=message):
+        tiny.trainer(max_steps=1).fit(model, tiny.TensorData(torch.zeros(12, 1, 4, 4), 6))
