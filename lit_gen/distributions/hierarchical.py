@@ -27,7 +27,6 @@ class LayeredCode(Distribution):
     """
 
     arg_constraints = {}
-    has_rsample = True
 
     def __init__(
         self, first: Distribution, conditionals: Sequence[Conditional], dims: Sequence[int], upwards: bool
@@ -36,6 +35,7 @@ class LayeredCode(Distribution):
         self.conditionals = conditionals
         self.dims = tuple(dims)
         self.upwards = upwards
+        self.has_rsample = first.has_rsample
         super().__init__(first.batch_shape, torch.Size([sum(self.dims)]), validate_args=False)
 
     @property
@@ -59,7 +59,8 @@ class LayeredCode(Distribution):
 
         The networks between the layers are run once, by ``rsample`` and ``log_prob`` they would be twice.
         """
-        layers = [self.first.rsample(sample_shape)]
+        first = self.first
+        layers = [first.rsample(sample_shape) if first.has_rsample else first.sample(sample_shape)]
         log_prob = self.first.log_prob(layers[0])
         for conditional in self.conditionals:
             p = conditional(_rows(layers[-1]))

@@ -20,6 +20,7 @@ class OneHot(Distribution):
     """
 
     arg_constraints = {}
+    is_discrete = True
 
     def __init__(self, logits: Tensor) -> None:
         self.log_probs = logits.log_softmax(-1)

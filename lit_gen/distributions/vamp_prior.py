@@ -39,6 +39,18 @@ class VampPrior(nn.Module):
         """(M, *event_shape), in (0, 1)."""
         return self.logits.sigmoid()
 
+    def check_posterior(self, posterior: Distribution) -> None:
+        """Refuse posteriors that can't be mixed.
+
+        Raises:
+            UserError: their codes are in layers or discrete.
+        """
+        if not hasattr(posterior, "rows"):
+            raise UserError(
+                f"a VampPrior mixes posteriors as NormalHead, FullNormalHead and FlowPosterior make them, not a "
+                f"{type(posterior).__name__}"
+            )
+
     def forward(self, posterior: Callable[[Tensor], Distribution] | None = None) -> Mixture:
         """The distribution, batch (), event (dim,), given how an (M, *event_shape) batch has its q(z|x).
 

@@ -6,6 +6,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from lit_gen.distributions.hierarchical import HierarchicalHead, HierarchicalPrior
+from lit_gen.distributions.mixture import MixturePrior
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
@@ -98,6 +99,15 @@ def test_the_density_integrates_to_one_and_draws_follow_it(upwards):
     moment = draws.prod(1)
     expected = torch.trapezoid(torch.trapezoid(density * grid.prod(1).view(561, 561), side), side)
     assert abs(moment.mean() - expected) < 5 * moment.std() / 100_000**0.5
+
+
+def test_the_top_may_be_a_mixture():
+    torch.manual_seed(0)
+    p = HierarchicalPrior(MixturePrior(2, 3), NormalHead(), [step(2, 3)]).double()()
+    z, log_prob = p.rsample_with_log_prob((4, 5))
+    torch.testing.assert_close(p.log_prob(z), log_prob)
+    assert p.sample((4,)).shape == (4, 5)
+    assert not p.has_rsample
 
 
 def test_gradients_pass_through_all_layers():

@@ -25,12 +25,12 @@ class FlowDistribution(Distribution):
     """
 
     arg_constraints = {}
-    has_rsample = True
 
     def __init__(self, base: Distribution, flow: Flow, context: Tensor | None = None) -> None:
         self.base = base
         self.flow = flow
         self.context = context
+        self.has_rsample = base.has_rsample
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     @property
@@ -47,6 +47,11 @@ class FlowDistribution(Distribution):
         z, log_prob = scored_draws(self.base, sample_shape)
         z, log_det = self.flow(z, self.context)
         return ScoredDraws(z, log_prob - log_det)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+        """(*sample_shape, *batch_shape, Z) draws."""
+        return self.flow(self.base.sample(sample_shape), self.context).z
 
     def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """(*sample_shape, *batch_shape, Z) draws, differentiable in the parameters of the base and of the flow."""

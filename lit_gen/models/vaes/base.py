@@ -66,6 +66,7 @@ class LatentVariableModel(GenerativeModel):
         return self.objective(self.inference(x, label), beta)
 
     def on_fit_start(self) -> None:
+        super().on_fit_start()
         self._following = [part for part in self.modules() if isinstance(part, FollowsSteps)]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -14,7 +14,7 @@ from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
 from lit_gen.models.vaes.base import LatentVariableModel, log_px_at, log_qz_alone, start_decoder_at_mean
 from lit_gen.models.vaes.condition import ClassLabel, Condition
-from lit_gen.models.vaes.vae import Prediction
+from lit_gen.models.vaes.vae import Prediction, check_codes_suit, typical_code
 from lit_gen.objectives.variational import Inference, VariationalObjective
 from lit_gen.protocols import Batch
 
@@ -97,7 +97,7 @@ class ConditionalVAE(LatentVariableModel):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         given = self.condition.given(batch.x, batch.label)
-        code = self.posterior(self.encoder(self.condition.rest(batch.x), given)).mean
+        code = typical_code(self.posterior(self.encoder(self.condition.rest(batch.x), given)))
         return Prediction(code, self._picture(code, given))
 
     def visible(self, x: Tensor, label: Tensor | None = None) -> Tensor:
@@ -154,6 +154,8 @@ class ConditionalVAE(LatentVariableModel):
                 f"the encoder and the posterior give codes of shape {tuple(q.event_shape)}, the prior {(dim,)} and "
                 f"draws of shape {tuple(p_z.event_shape)}: make them equal"
             )
+        if not isinstance(self.prior, ConditionalPrior):
+            check_codes_suit(self.prior, q)
         z = torch.zeros(2, dim, device=self.device)
         decoder = partial(self.decoder, condition=given)
         p = self.likelihood(try_network("the decoder", decoder, z, "the prior's codes (beside their condition)"))

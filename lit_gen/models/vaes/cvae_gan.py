@@ -278,9 +278,7 @@ class CVAEGAN(ManualOptimizationModel):
         x, c = torch.rand(2, *shape, device=self.device), torch.eye(2, self.num_classes, device=self.device)
         beside = "(beside their classes)"
         encoder, decoder = partial(self.encoder, condition=c), partial(self.decoder, condition=c)
-        check_posterior(
-            self.posterior(try_network("the encoder", encoder, x, f"the examples {beside}")), self.prior.dim
-        )
+        check_posterior(self.posterior(try_network("the encoder", encoder, x, f"the examples {beside}")), self.prior)
         z = torch.randn(2, self.prior.dim, device=self.device)
         check_made(try_network("the decoder", decoder, z, f"the prior's codes {beside}"), shape)
         for name, network, wanted in (

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Adam
 
+from lit_gen.errors import UserError
+from lit_gen.models.dry_run import data_shape, try_network, undisturbed
 from lit_gen.models.vaes.base import LatentVariableModel, draws_from_prior, log_px_at
 from lit_gen.objectives.variational import ImportanceWeighted, Inference
 
@@ -25,7 +27,10 @@ class PriorAsProposal(NamedTuple):
     def rsample_with_log_prob(self, sample_shape: tuple[int] = (1,)) -> tuple[Tensor, Tensor]:
         """(K, B, Z) draws from the prior and their (K, B) log-densities in nats."""
         z = draws_from_prior(self.prior, sample_shape[0], self.batch_size)
-        return z, self.prior.log_prob(z)
+        log_prob = self.prior.log_prob(z)
+        # Draws that hand no gradient on to a learned prior are those of a proposal that stands still: it is the ratio
+        # p(z) / q(z), 1 by value, by which such a prior learns.
+        return z, log_prob if self.prior.has_rsample else log_prob.detach()
 
 
 class NaiveMonteCarlo(LatentVariableModel):
@@ -48,7 +53,7 @@ class NaiveMonteCarlo(LatentVariableModel):
         scheduler: as in ``LatentVariableModel``.
 
     Raises:
-        UserError: ``num_samples`` is less than 1.
+        UserError: ``num_samples`` is less than 1; in ``setup``, parts that don't fit each other or the data.
     """
 
     def __init__(
@@ -77,6 +82,19 @@ class NaiveMonteCarlo(LatentVariableModel):
     def check_data(self, x: Tensor) -> None:
         if hasattr(self.likelihood, "check"):
             self.likelihood.check(x)
+
+    def setup(self, stage: str) -> None:
+        shape = data_shape(self)
+        if shape is None:
+            return
+        with undisturbed(self, self.device):
+            z = self.prior().sample((2,))
+            p = self.likelihood(try_network("the decoder", self.decoder, z, "the prior's codes"))
+        if tuple(p.event_shape) != shape:
+            raise UserError(
+                f"the decoder and the likelihood describe examples of shape {tuple(p.event_shape)}, but the data's "
+                f"have shape {shape}"
+            )
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape): the mean of p(x|z) at draws of z from the prior."""

@@ -28,6 +28,26 @@ class Prediction(NamedTuple):
     reconstruction: Tensor
 
 
+def typical_code(posterior: Distribution) -> Tensor:
+    """(B, Z), the mean of q(z|x), or its ``center`` where the mean isn't known."""
+    return posterior.center if hasattr(posterior, "center") else posterior.mean
+
+
+def check_codes_suit(prior: nn.Module, posterior: Distribution) -> None:
+    """Refuse codes that the prior isn't of: a probability over a density would be no importance weight.
+
+    Raises:
+        UserError: one of the two is discrete and the other is not, or the prior's own ``check_posterior`` says so.
+    """
+    if hasattr(prior, "check_posterior"):
+        prior.check_posterior(posterior)
+    elif getattr(posterior, "is_discrete", False):
+        raise UserError(
+            f"the posterior's codes are discrete, but a {type(prior).__name__} is a density: take the prior "
+            "UniformCategorical"
+        )
+
+
 class VAE(LatentVariableModel):
     """Variational autoencoder.
 
@@ -104,8 +124,7 @@ class VAE(LatentVariableModel):
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, *event_shape) -> (B, Z), the mean of q(z|x), or its ``center`` where the mean isn't known."""
-        posterior = self.posterior_at(self.encoder(x))
-        return posterior.center if hasattr(posterior, "center") else posterior.mean
+        return typical_code(self.posterior_at(self.encoder(x)))
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape), the mean of p(x|z); of images, (C, H, W), confined to [0, 1]."""
@@ -149,8 +168,7 @@ class VAE(LatentVariableModel):
                 f"the encoder and the posterior give codes of shape {tuple(q.event_shape)}, but the prior's have "
                 f"shape {(dim,)}: make the encoder's latent size and the prior's dim equal"
             )
-        if hasattr(self.prior, "check_posterior"):
-            self.prior.check_posterior(q)
+        check_codes_suit(self.prior, q)
         params = try_network("the decoder", self.decoder, torch.zeros(2, dim, device=self.device), "the prior's codes")
         p = self.likelihood(params)
         if tuple(p.event_shape) != shape:

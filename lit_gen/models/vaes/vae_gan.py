@@ -202,7 +202,7 @@ class VAEGAN(ManualOptimizationModel):
         dim = self.prior.dim
         x = torch.rand(2, *shape, device=self.device)
         q = self.posterior(try_network("the encoder", self.encoder, x, "the data's examples"))
-        check_posterior(q, dim)
+        check_posterior(q, self.prior)
         z = torch.randn(2, dim, device=self.device)
         made = try_network("the decoder", self.decoder, z, "the prior's codes")
         check_made(made, shape)
@@ -238,12 +238,13 @@ def check_features(name: str, network: nn.Module) -> None:
         )
 
 
-def check_posterior(q: DiagonalNormal, dim: int) -> None:
-    """Refuse posteriors that aren't diagonal normals of ``dim`` coordinates.
+def check_posterior(q: DiagonalNormal, prior: nn.Module) -> None:
+    """Refuse posteriors that aren't diagonal normals of as many coordinates as the prior, and priors far from normal.
 
     Raises:
-        UserError: ``q`` is one.
+        UserError: ``q`` is one, or KL(q || p) has no closed form.
     """
+    dim = prior.dim
     if not isinstance(q, DiagonalNormal):
         raise UserError(f"the posterior must be a diagonal normal, as a NormalHead makes, not a {type(q).__name__}")
     if tuple(q.event_shape) != (dim,):
@@ -251,6 +252,13 @@ def check_posterior(q: DiagonalNormal, dim: int) -> None:
             f"the encoder and the posterior give codes of shape {tuple(q.event_shape)}, but the prior's have shape "
             f"{(dim,)}: make the encoder's latent size and the prior's dim equal"
         )
+    try:
+        kl_divergence(q, prior())
+    except NotImplementedError:
+        raise UserError(
+            f"the KL divergence to a {type(prior).__name__} has no closed form, which this model needs: take the prior "
+            "StandardNormal"
+        ) from None
 
 
 def check_made(x: Tensor, shape: tuple[int, ...]) -> None:

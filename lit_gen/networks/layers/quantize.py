@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from lit_gen.distributed import rank, sum_over_ranks, world_size
 from lit_gen.errors import UserError
 
+FORGOTTEN = 1e-20
+"""Moving average of choices below which a code's position is no longer read off its averages."""
+
 
 class Quantized(NamedTuple):
     """What became of a batch of encodings.
@@ -96,9 +99,9 @@ class VectorQuantizer(nn.Module):
         joint = sum_over_ranks(torch.cat([chosen_by, count.unsqueeze(1)], 1))
         self.sums.lerp_(joint[:, :-1], 1.0 - self.decay)
         self.choices.lerp_(joint[:, -1], 1.0 - self.decay)
-        # A code that nobody has chosen stays where it is.
-        mean = self.sums / self.choices.clamp_min(torch.finfo(self.choices.dtype).tiny).unsqueeze(1)
-        self.codebook.copy_(torch.where(self.choices.unsqueeze(1) > 0, mean, self.codebook))
+        # A code that nobody has chosen, or for so long that both averages underflow, stays where it is.
+        mean = self.sums / self.choices.clamp_min(FORGOTTEN).unsqueeze(1)
+        self.codebook.copy_(torch.where(self.choices.unsqueeze(1) > FORGOTTEN, mean, self.codebook))
 
     @torch.no_grad()
     def _restart(self, vectors: Tensor) -> None:

@@ -9,6 +9,7 @@ from lit_gen.distributions.flows.iaf import IAF
 from lit_gen.distributions.flows.planar import Planar
 from lit_gen.distributions.flows.realnvp import RealNVP
 from lit_gen.distributions.full_normal import FullNormalHead
+from lit_gen.distributions.mixture import MixturePrior
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
@@ -97,3 +98,14 @@ def test_a_prior_refuses_flows_that_read_examples_or_do_not_fit():
         FlowPrior(StandardNormal(4), Planar(4, 2))
     with pytest.raises(UserError, match="codes of 6 dimensions, but its base has 4"):
         FlowPrior(StandardNormal(4), realnvp(6))
+
+
+def test_a_prior_may_carry_the_draws_of_a_mixture():
+    torch.manual_seed(0)
+    prior = FlowPrior(MixturePrior(4, 3), realnvp())
+    z = prior().sample((5,))
+    assert z.shape == (5, 4)
+    assert not z.requires_grad
+    assert not prior().has_rsample
+    torch.testing.assert_close(prior().log_prob(z), prior.base().log_prob(prior.flow.inverse(z).z)
+                               + prior.flow.inverse(z).log_det)  # fmt: skip

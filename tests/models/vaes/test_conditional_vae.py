@@ -12,6 +12,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.conditional_prior import ConditionalPrior
+from lit_gen.distributions.flows.distribution import FlowPosterior
+from lit_gen.distributions.flows.iaf import IAF
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
@@ -250,6 +252,16 @@ def test_it_trains_validates_and_predicts_with_its_labels(tiny):
     assert torch.cat([prediction.reconstruction for prediction in predictions]).shape == X.shape
     halves = tiny.trainer().predict(of_half(), Data(None))
     assert torch.equal(torch.cat([half.reconstruction for half in halves])[..., :2], X[..., :2])
+
+
+def test_it_predicts_by_the_center_of_a_posterior_without_a_known_mean(tiny):
+    encoder = ConditionedMLP((1, 4, 4), NUM_CLASSES, 3, [8], params_per_output=2)
+    model = by_class(encoder=encoder, posterior=FlowPosterior(NormalHead(), IAF(3, 1, [8])))
+    predictions = tiny.trainer().predict(model, Data())
+    given = model.condition.given(X, LABEL)
+    torch.testing.assert_close(
+        torch.cat([prediction.code for prediction in predictions]), model.posterior(model.encoder(X, given)).center
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.gumbel_softmax import GumbelSoftmaxHead
 from lit_gen.distributions.one_hot import UniformCategorical
+from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.networks.mlp import MLP
@@ -144,6 +145,7 @@ def test_the_temperature_is_annealed_by_the_step_and_a_resumed_run_goes_on(tiny,
     ("prior", "message"),
     [
         (UniformCategorical(3, 3), r"codes of shape \(6,\), but the prior's have shape \(9,\)"),
+        (StandardNormal(6), "codes are discrete, but a StandardNormal is a density: take the prior UniformCategorical"),
         (UniformCategorical(3, 2), "2 variables of 3 classes, but the prior's has 3 of 2"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import LinearLR
+from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import NormalHead
@@ -148,6 +148,11 @@ def test_the_vaes_schedule_counts_batches(tiny):
     trainer = tiny.trainer(max_steps=6)
     trainer.fit(factor_vae(optimizer=partial(SGD, lr=1e-3), scheduler=schedule), tiny.Loader(X, 8))
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(5e-4)
+
+
+def test_a_schedule_without_a_loss_to_watch_is_refused(tiny):
+    with pytest.raises(UserError, match="ReduceLROnPlateau"):
+        tiny.trainer(max_steps=1).fit(factor_vae(scheduler=ReduceLROnPlateau), tiny.Loader(X, 8))
 
 
 @pytest.mark.parametrize(

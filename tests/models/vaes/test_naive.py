@@ -8,9 +8,10 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal
 
 from lit_gen.distributions.bernoulli import BernoulliHead
+from lit_gen.distributions.mixture import MixturePrior
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
@@ -109,6 +110,26 @@ def test_training_approaches_the_datas_density():
     assert score(b, 0 * w) < best - 0.5
 
 
+def test_a_learned_prior_whose_draws_have_no_gradient_learns_all_the_same():
+    """Against the gradient of the exact log p(x), a mixture of normal densities."""
+    torch.manual_seed(4)
+    prior = MixturePrior(1, 2)
+    prior.loc.data = torch.tensor([[-0.7], [0.9]])
+    model = NaiveMonteCarlo(MLP(1, 1, []), NormalHead(scale=S), prior, num_samples=100_000)
+    w, b = model.decoder.layers[0].weight, model.decoder.layers[0].bias
+    w.data, b.data = torch.tensor([[1.3]]), torch.tensor([0.2])
+    x = torch.tensor([[0.5], [-1.0], [2.0]])
+    scale = (w.squeeze() ** 2 * (2 * prior.log_scale.squeeze()).exp() + S**2).sqrt()
+    each = Normal(w.squeeze() * prior.loc.squeeze() + b, scale).log_prob(x)
+    exact = (each + prior.logits.log_softmax(0)).logsumexp(1)
+    learned = [prior.logits, prior.loc, prior.log_scale, w, b]
+    bound = model.bound(x)
+    torch.testing.assert_close(bound.value, exact, atol=0.02, rtol=0)
+    assert torch.equal(bound.kl, torch.zeros(3))
+    got, expected = (torch.autograd.grad(value.sum(), learned) for value in (bound.value, exact))
+    torch.testing.assert_close(got, expected, atol=0.05, rtol=0)
+
+
 def test_it_draws_pictures_and_refuses_grey_levels_out_of_range():
     model = NaiveMonteCarlo(MLP(2, (1, 4, 4), [8]), BernoulliHead(), StandardNormal(2))
     assert model.sample(3).shape == (3, 1, 4, 4)
@@ -119,3 +140,16 @@ def test_it_draws_pictures_and_refuses_grey_levels_out_of_range():
 def test_refuses_a_count_below_one():
     with pytest.raises(UserError, match="num_samples of at least 1"):
         NaiveMonteCarlo(MLP(2, 3, []), NormalHead(scale=1.0), StandardNormal(2), num_samples=0)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        (MLP(3, (1, 4, 4), []), r"takes inputs of shape \(3,\), but the prior's codes have shape \(2,\)"),
+        (MLP(2, (1, 5, 5), []), r"examples of shape \(1, 5, 5\), but the data's have shape \(1, 4, 4\)"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_before_the_first_step(tiny, decoder, message):
+    model = NaiveMonteCarlo(decoder, BernoulliHead(), StandardNormal(2))
+    with pytest.raises(UserError, match=message):
+        tiny.trainer(max_steps=1).fit(model, tiny.TensorData(torch.zeros(12, 1, 4, 4), 6))

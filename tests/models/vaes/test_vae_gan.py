@@ -10,6 +10,7 @@ from torch import nn
 
 from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.distributions.laplace import LaplaceHead
+from lit_gen.distributions.mixture import MixturePrior
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
@@ -133,6 +134,7 @@ def test_codes_samples_and_no_likelihood(tiny):
     [
         ({"encoder": MLP((1, 4, 4), 5, [], params_per_output=2)}, r"codes of shape \(5,\), but the prior's"),
         ({"posterior": LaplaceHead()}, "must be a diagonal normal"),
+        ({"prior": MixturePrior(3, 2)}, "to a MixturePrior has no closed form, .* take the prior StandardNormal"),
         ({"decoder": MLP(3, (1, 5, 5), [], output_activation=nn.Sigmoid)}, r"shape \(1, 5, 5\), but the data's"),
         ({"decoder": MLP(4, (1, 4, 4), [])}, r"takes inputs of shape \(4,\), but the prior's codes"),
         ({"decoder": MLP(3, (1, 4, 4), [50])}, r"pixels must lie in \[0, 1\]"),

@@ -10,6 +10,7 @@ from torch import nn
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.flows.distribution import FlowPosterior
 from lit_gen.distributions.flows.iaf import IAF
+from lit_gen.distributions.hierarchical import HierarchicalHead
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.distributions.vamp_prior import VampPrior
@@ -171,6 +172,10 @@ def test_parts_that_do_not_fit_are_told_before_the_first_step(tiny):
         trainer.fit(make(prior=StandardNormal(2)), tiny.TensorData(X, 6))
     with pytest.raises(UserError, match="closed_form_kl false"):
         trainer.fit(make(objective=ELBO()), tiny.TensorData(X, 6))
+    layers = HierarchicalHead(NormalHead(), [MLP(1, 1, [], params_per_output=2)])
+    encoder = MLP((1, 4, 4), 1, [], params_per_output=2)
+    with pytest.raises(UserError, match=r"a VampPrior mixes posteriors as NormalHead, .*, not a LayeredCode"):
+        trainer.fit(make(encoder=encoder, posterior=layers), tiny.TensorData(X, 6))
     plain = tiny.vae(dim=2, prior=VampPrior(2, (1, 4, 4), 3))
     assert isinstance(plain, VAE)
     with pytest.raises(UserError, match="take the model VampVAE"):

@@ -127,6 +127,17 @@ def test_a_code_that_is_never_restarted_stays_where_it_is():
     assert layer.codebook.isfinite().all()
 
 
+def test_a_code_chosen_once_and_never_again_stays_where_it_was_left():
+    """Until long after its averages have become zero: 2^-200 is no single-precision number."""
+    layer = quantizer(torch.tensor([[0.0], [50.0]]), decay=0.5).train()
+    layer(torch.tensor([[[0.1]], [[50.0]]]))
+    for number in range(200):
+        layer(torch.tensor([[[0.1]]]))
+        assert layer.codebook[1].item() == pytest.approx(50.0, rel=1e-5), number
+    layer(torch.tensor([[[0.1]], [[40.0]]]))
+    assert layer.codebook[1].item() == pytest.approx(40.0, rel=1e-5)
+
+
 def test_perplexity_is_the_number_of_equally_chosen_codes():
     assert perplexity(torch.tensor([5, 5, 0, 5, 5])).item() == pytest.approx(4.0)
     assert perplexity(torch.tensor([9, 0])).item() == pytest.approx(1.0)
