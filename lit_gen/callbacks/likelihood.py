@@ -131,7 +131,8 @@ class Likelihood(HeldOutFigures):
         estimate, num_samples = self._metric.compute(), self._sampling.num_samples
         kind = self._without_draws(pl_module)
         name = f"{split}/{self._figure(num_samples) if kind is None else f'nll_nats_{kind}'}"
-        figures = {name: float(estimate.mean), f"{name}_se": float(estimate.standard_error)}
+        # Tensors: Lightning would make single precision of numbers, seven digits.
+        figures = {name: estimate.mean, f"{name}_se": estimate.standard_error}
         described = {"exact": "exact", "bound": "an upper bound without draws", None: self._method(num_samples)}
         method = described[kind]
         if isinstance(pl_module, Conditional):
@@ -143,12 +144,12 @@ class Likelihood(HeldOutFigures):
         # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
         pl_module.log_dict(figures, sync_dist=True, batch_size=1)
 
-    def _log_sampling(self, trainer: Trainer, name: str, quality: SamplingQuality) -> dict[str, float]:
+    def _log_sampling(self, trainer: Trainer, name: str, quality: SamplingQuality) -> dict[str, Tensor]:
         """The figures of an estimate's own quality; what they mean goes into the protocols."""
-        figures = {f"{name}_ess": float(quality.effective_sample_size)}
+        figures = {f"{name}_ess": quality.effective_sample_size}
         self.protocols[f"{name}_ess"] = "mean effective sample size of an example's weights"
         if self._sampling.num_samples > 1:
-            figures[f"{name}_mc_se"] = float(quality.standard_error)
+            figures[f"{name}_mc_se"] = quality.standard_error
             self.protocols[f"{name}_mc_se"] = "Monte-Carlo standard error of the mean, by the delta method"
         if quality.too_few_samples:
             doubt = (

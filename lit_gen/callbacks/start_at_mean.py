@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lit_gen.callbacks.held_out_figures import device_of_sums
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.protocols import StartsAtMean
@@ -45,11 +46,12 @@ class StartAtMean(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._done:
             return
+        device = device_of_sums(pl_module)
         total, count = 0.0, 0
         # A fast_dev_run of n batches reads n of them.
         for batch in islice(trainer.datamodule.reference_loader("train"), int(trainer.fast_dev_run) or None):
-            total, count = total + batch.x.double().sum(0), count + len(batch.x)
-        total = sum_over_ranks(total.to(pl_module.device))
-        count = sum_over_ranks(torch.tensor(count, device=pl_module.device))
-        pl_module.start_at_mean((total / count).float())
+            total, count = total + batch.x.to(device).double().sum(0), count + len(batch.x)
+        total = sum_over_ranks(total)
+        count = sum_over_ranks(torch.tensor(count, device=device))
+        pl_module.start_at_mean((total / count).float().to(pl_module.device))
         self._done = True

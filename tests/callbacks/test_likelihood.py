@@ -131,6 +131,13 @@ def test_with_the_true_posterior_one_sample_is_exact():
     assert figures["test/nll_nats_k1_se"] == pytest.approx(exact.std().item() / math.sqrt(30), rel=1e-4)
 
 
+def test_figures_are_logged_in_double_precision():
+    callback = Likelihood(num_samples=3)
+    figures = score(LinearGaussian(), Points(draw(30), 7), callback)
+    assert figures["test/nll_nats_k3"] == float(callback._metric.compute().mean)
+    assert figures["test/nll_nats_k3_mc_se"] == float(callback._sampling.compute().standard_error)
+
+
 def test_bounds_the_exact_likelihood_and_tends_to_it():
     x = draw(40)
     model = LinearGaussian(q_scale=2.5)
