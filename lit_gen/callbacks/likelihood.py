@@ -102,9 +102,10 @@ class Likelihood(HeldOutFigures):
 
     def _samples(self, trainer: Trainer, split: str) -> int | None:
         """K on this pass over the split, None where it isn't measured."""
-        asked_for = self.val_num_samples is None and trainer.state.fn == TrainerFn.VALIDATING
-        num_samples = self.num_samples if split == "test" or asked_for else self.val_num_samples
-        if num_samples is not None and trainer.fast_dev_run:
+        num_samples = self.val_num_samples
+        if split == "test" or (num_samples is None and trainer.state.fn == TrainerFn.VALIDATING):
+            num_samples = self.num_samples
+        if num_samples is not None and getattr(trainer, "fast_dev_run", False):
             return min(num_samples, TRIAL_SAMPLES)
         return num_samples
 
