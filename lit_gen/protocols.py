@@ -93,7 +93,7 @@ class ExactLikelihood(Protocol):
     """A model that knows its density."""
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """(B,) values of log p(x) in nats."""
+        """(B,) values of log p(x) in nats. That of a ``Conditional`` model takes the label, (B,), beside x."""
 
 
 @runtime_checkable
@@ -187,3 +187,61 @@ class ReadsFeatures(Protocol):
 
     def from_features(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, *out_shape)."""
+
+
+Stepper = Callable[[Tensor | None], Tensor]
+"""Goes through the cells of one order, which it keeps count of: called with the values (N, G) of the cell before (None
+at the first), it gives the parameters (N, P) of the next. It keeps what later cells need and no more."""
+
+
+@runtime_checkable
+class AutoregressiveNetwork(Protocol):
+    """A network that tells the parameters of each cell of an example from the cells before it in an order.
+
+    A cell is what is drawn at once: one value, or all channels of one pixel. With S cells, the G values of cell s are
+    column s of ``x.view(B, G, S)``, and its parameters column s of ``params.view(B, P, S)``.
+    """
+
+    event_shape: tuple[int, ...]
+    """Shape of one example."""
+
+    cell_shape: tuple[int, ...]
+    """How the S cells lie: ``event_shape``, or (1, H, W) where pixels are cells."""
+
+    params_per_output: int
+    """P."""
+
+    num_classes: int | None
+    """Number of classes that it is conditioned on, None for none."""
+
+    num_orders: int
+    """Number of orders that it knows."""
+
+    def order(self, number: int = 0) -> Tensor:
+        """(S,) the cells in the order in which they are told, a permutation."""
+
+    def __call__(self, x: Tensor, label: Tensor | None = None, order: int = 0) -> Tensor:
+        """(B, *event_shape), class indices (B,) -> (B, P, *cell_shape) under the order of that number."""
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """A network that tells one cell after the other for less than the work of its whole self each time."""
+
+    def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:
+        """A stepper for ``num`` examples, of the classes ``label``, (num,), under the order of that number.
+
+        The network is in evaluation mode and no gradient is wanted.
+        """
+
+
+@runtime_checkable
+class DrawsCellByCell(Protocol):
+    """A model that draws cell by cell, from what the cells before have left."""
+
+    naive_sampling: bool
+    """Whether to draw with the whole network for every cell instead, as a reference."""
+
+    def complete_rows(self, x: Tensor, num_rows: int, num_samples: int, label: Tensor | None = None) -> Tensor:
+        """(B, C, H, W), of which the first rows are given -> (num_samples, B, C, H, W) draws of the rest, each with
+        what is given."""

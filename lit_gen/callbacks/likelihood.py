@@ -121,7 +121,9 @@ class Likelihood(HeldOutFigures):
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "likelihood"), batch.x.device):
             kind = self._without_draws(pl_module)
             if kind is not None:
-                self._metric.update((pl_module.log_prob if kind == "exact" else pl_module.log_prob_bound)(batch.x))
+                log_prob = pl_module.log_prob if kind == "exact" else pl_module.log_prob_bound
+                given = (batch.label,) if isinstance(pl_module, Conditional) else ()
+                self._metric.update(log_prob(batch.x, *given))
                 return
             model, index, num_samples = self._proposing(pl_module), batch.index.tolist(), self._sampling.num_samples
             estimate = estimate_log_px(model, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)

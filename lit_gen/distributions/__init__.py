@@ -19,6 +19,7 @@ from lit_gen.distributions.location_scale import LearnedScale
 from lit_gen.distributions.mixture import Mixture, MixturePrior
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.one_hot import OneHot, UniformCategorical
+from lit_gen.distributions.pixel_logistic_mixture import PixelLogisticMixture, PixelLogisticMixtureHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.distributions.vamp_prior import VampPrior

@@ -85,6 +85,7 @@ class BernoulliHead(nn.Module):
     """
 
     params_per_output = 1
+    num_levels = 2
 
     def forward(self, params: Tensor) -> PixelwiseBernoulli:
         """(B, *event_shape) -> a distribution with batch (B,)."""

@@ -65,7 +65,7 @@ class CategoricalHead(nn.Module):
 
     def __init__(self, num_levels: int = 256) -> None:
         super().__init__()
-        self.params_per_output = check_num_levels("CategoricalHead", num_levels)
+        self.params_per_output = self.num_levels = check_num_levels("CategoricalHead", num_levels)
 
     def forward(self, params: Tensor) -> LevelCategorical:
         """(B, num_levels, *event_shape) -> a distribution with batch (B,)."""

@@ -2,6 +2,10 @@
 
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
 from lit_gen.models.autoencoders.pca import PCA
+from lit_gen.models.autoregressive.autoregressive_model import (
+    AutoregressiveModel,
+    ClassConditionalAutoregressiveModel,
+)
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
