@@ -3,6 +3,7 @@
 import gc
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +18,8 @@ from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
+from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
 
 
 class Member(NamedTuple):
@@ -33,10 +36,25 @@ class Member(NamedTuple):
     has_blind_spot: bool = False
 
 
+def pixelcnn(event_shape, params_per_output, num_classes, **kwargs) -> PixelCNN:
+    sizes = {"channels": 4, "num_blocks": 4, "first_kernel_size": 5, "head_channels": 12}
+    return PixelCNN(event_shape, params_per_output, num_classes=num_classes, **(sizes | kwargs))
+
+
+def gated_pixelcnn(event_shape, params_per_output, num_classes, **kwargs) -> GatedPixelCNN:
+    sizes = {"channels": 4, "num_layers": 4, "first_kernel_size": 5, "head_channels": 24}
+    return GatedPixelCNN(event_shape, params_per_output, num_classes=num_classes, **(sizes | kwargs))
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
     # --- PixelCNN and Gated PixelCNN
+    "pixelcnn": Member(pixelcnn, has_blind_spot=True),
+    "pixelcnn_by_pixel": Member(partial(pixelcnn, by_channel=False), by_channel=False, has_blind_spot=True),
+    "gated_pixelcnn": Member(gated_pixelcnn),
+    "gated_pixelcnn_wide_kernel": Member(partial(gated_pixelcnn, num_layers=2, kernel_size=5)),
+    "gated_pixelcnn_by_pixel": Member(partial(gated_pixelcnn, by_channel=False), by_channel=False),
     # --- PixelCNN++
     # --- PixelRNN
     # --- attention
