@@ -157,7 +157,7 @@ def test_its_jacobian_is_causal_and_misses_nothing(member, event_shape, training
         sees = torch.empty(network.num_cells, network.num_cells, dtype=torch.bool)
         for cell in range(network.num_cells):
             (gradient,) = torch.autograd.grad((params[:, :, cell] * weights).sum(), x, retain_graph=True)
-            by_value = gradient.view(2, network.values_per_cell, -1) != 0
+            by_value = gradient.reshape(2, network.values_per_cell, -1) != 0
             sees[cell] = by_value.any(0).any(0)
         may = place.unsqueeze(1) > place
         assert not (sees & ~may).any()

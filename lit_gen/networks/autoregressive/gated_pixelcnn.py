@@ -1,9 +1,10 @@
 """Gated PixelCNN."""
 
+import torch
 from torch import Tensor, nn
 
 from lit_gen.networks.autoregressive.base import OrderedNetwork
-from lit_gen.networks.autoregressive.gated_layer import GatedLayer, gated
+from lit_gen.networks.autoregressive.gated_layer import GatedLayer
 from lit_gen.networks.autoregressive.gated_pixelcnn_steps import GatedPixelCNNSteps
 from lit_gen.networks.autoregressive.pixel_head import PixelHead
 from lit_gen.networks.autoregressive.pixelcnn import check_counts
@@ -68,6 +69,7 @@ class GatedPixelCNN(OrderedNetwork):
         self.head = PixelHead(head_channels, head_channels, params_per_output, num_groups)
         self.vertical_biases = ClassBiases(num_classes, num_layers, 2 * channels)
         self.horizontal_biases = ClassBiases(num_classes, num_layers, 2 * channels)
+        self.to(memory_format=torch.channels_last)  # in which CPUs convolve faster
 
     def forward(self, x: Tensor, label: Tensor | None = None, order: int = 0) -> Tensor:
         """(B, C, H, W), class indices (B,) -> (B, P, *cell_shape)."""
@@ -76,10 +78,12 @@ class GatedPixelCNN(OrderedNetwork):
         biases = zip(self.vertical_biases.of(label), self.horizontal_biases.of(label), strict=True)
         for layer, (vertical_bias, horizontal_bias) in zip(self.layers, biases, strict=True):
             from_above = add_to_images(layer.vertical(vertical), vertical_bias)
-            features = gated(add_to_images(layer.horizontal(horizontal) + layer.across(from_above), horizontal_bias))
+            features = layer.gates(
+                add_to_images(layer.across(from_above) + layer.horizontal(horizontal), horizontal_bias)
+            )
             for_head = for_head + layer.to_head(features)
             if layer.residual is not None:
-                vertical = gated(from_above)
+                vertical = layer.gates(from_above)
                 around = 0.0 if layer.is_first else horizontal
                 horizontal = layer.residual(features) + around
         return self.head(for_head)

@@ -77,8 +77,7 @@ class GatedPixelCNNSteps(PixelSteps):
     what that adds to the horizontal gates. A cell is then the horizontal stack at one pixel, over the columns of it
     that are kept.
 
-    Gates are computed as tanh(a) sigmoid(b) = s - 2 sigmoid(-2 a) s with s = sigmoid(b): one call for both of their
-    halves, the factor -2 of the first in the weights. (Of tanh itself, ``networks.layers.Tanh`` says more.)
+    The factors by which ``Gates`` multiplies its input are in the weights that lead there.
 
     Args:
         network: a ``GatedPixelCNN`` in evaluation mode.
@@ -93,7 +92,7 @@ class GatedPixelCNNSteps(PixelSteps):
         biases = zip(network.vertical_biases.of(label), network.horizontal_biases.of(label), strict=True)
         self.vertical, self.horizontal = [], []
         for layer, (vertical_bias, horizontal_bias) in zip(layers, biases, strict=True):
-            scale = _gate_scale(layer)
+            scale = layer.gates.scale.flatten()
             horizontal = ConvSteps(layer.horizontal, num, self.width, horizontal_bias, scale)
             self.horizontal.append(horizontal)
             self.vertical.append(_vertical_step(layer, num, vertical_bias, scale, horizontal))
@@ -155,13 +154,6 @@ class GatedPixelCNNSteps(PixelSteps):
             if layer.residual is not None:
                 torch.addmm(layer.around, layer.features_seen, layer.residual, out=layer.next)
         return self.head(torch.addmm(head_bias, features.flatten(1), to_head), group)
-
-
-def _gate_scale(layer: GatedLayer) -> Tensor:
-    """(2 F,) what the inputs of a layer's gates are multiplied by."""
-    scale = layer.horizontal.weight.new_ones(layer.horizontal.out_channels)
-    scale[: len(scale) // 2] = -2.0
-    return scale
 
 
 def _vertical_step(
