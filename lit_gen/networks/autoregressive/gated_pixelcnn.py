@@ -7,7 +7,7 @@ from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.gated_layer import GatedLayer
 from lit_gen.networks.autoregressive.gated_pixelcnn_steps import GatedPixelCNNSteps
 from lit_gen.networks.autoregressive.pixel_head import PixelHead
-from lit_gen.networks.autoregressive.pixelcnn import check_counts
+from lit_gen.networks.autoregressive.pixelcnn import check_sizes
 from lit_gen.networks.layers.class_bias import ClassBiases, add_to_images
 from lit_gen.protocols import Stepper
 
@@ -34,7 +34,7 @@ class GatedPixelCNN(OrderedNetwork):
             for none.
 
     Raises:
-        UserError: an even kernel, a count below 1, or fewer features than channels in order.
+        UserError: no image, an even kernel, a count below 1, or fewer features than channels in order.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class GatedPixelCNN(OrderedNetwork):
         super().__init__(event_shape, params_per_output, by_channel, num_classes)
         head_channels = channels if head_channels is None else head_channels
         kernels = {"kernel_size": kernel_size, "first_kernel_size": first_kernel_size}
-        check_counts("GatedPixelCNN", kernels, channels=channels, num_layers=num_layers, head_channels=head_channels)
+        check_sizes(self, kernels, channels=channels, num_layers=num_layers, head_channels=head_channels)
         num_groups = self.cell_shape[0]
         self.layers = nn.ModuleList(
             GatedLayer(

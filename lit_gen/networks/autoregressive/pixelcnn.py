@@ -14,12 +14,15 @@ from lit_gen.networks.layers.masked_conv import MaskedConv2d
 from lit_gen.protocols import Stepper
 
 
-def check_counts(called: str, kernels: dict[str, int], **counts: int) -> None:
-    """Refuse kernels that see no pixel but their own, and counts below 1.
+def check_sizes(network: OrderedNetwork, kernels: dict[str, int], **counts: int) -> None:
+    """Refuse examples that are no images, kernels that see no pixel but their own, and counts below 1.
 
     Raises:
         UserError: there are some.
     """
+    called = type(network).__name__
+    if len(network.event_shape) != 3:
+        raise UserError(f"a {called} is for images (C, H, W), not for examples {network.event_shape}")
     for name, value in kernels.items():
         if value < 3 or value % 2 == 0:
             raise UserError(f"a {called}'s {name} is an odd number from 3, not {value}")
@@ -73,7 +76,7 @@ class PixelCNN(OrderedNetwork):
         num_classes: number of classes, each with biases of its own at every k x k convolution; None for none.
 
     Raises:
-        UserError: an even kernel, a count below 1, or fewer features than channels in order.
+        UserError: no image, an even kernel, a count below 1, or fewer features than channels in order.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class PixelCNN(OrderedNetwork):
     ) -> None:
         super().__init__(event_shape, params_per_output, by_channel, num_classes)
         kernels = {"kernel_size": kernel_size, "first_kernel_size": first_kernel_size}
-        check_counts("PixelCNN", kernels, channels=channels, num_blocks=num_blocks, head_channels=head_channels)
+        check_sizes(self, kernels, channels=channels, num_blocks=num_blocks, head_channels=head_channels)
         num_groups, width = self.cell_shape[0], 2 * channels
         self.first = MaskedConv2d(self.event_shape[0], width, first_kernel_size, "A", num_groups)
         self.blocks = nn.ModuleList(ResidualBlock(channels, kernel_size, num_groups) for _ in range(num_blocks))
