@@ -52,12 +52,11 @@ class Gates(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2 F, H, W) -> (B, F, H, W)."""
-        return from_sigmoids((x * self.scale).sigmoid())
+        return from_sigmoids(*(x * self.scale).sigmoid().chunk(2, 1))
 
 
-def from_sigmoids(sigmoids: Tensor, dim: int = 1, out: Tensor | None = None) -> Tensor:
-    """sigmoid(-2 a) and sigmoid(b), halves along a dimension -> tanh(a) * sigmoid(b)."""
-    flipped, gate = sigmoids.chunk(2, dim)
+def from_sigmoids(flipped: Tensor, gate: Tensor, out: Tensor | None = None) -> Tensor:
+    """sigmoid(-2 a), sigmoid(b) -> tanh(a) * sigmoid(b)."""
     return torch.addcmul(gate, flipped, gate, value=-2, out=out)
 
 

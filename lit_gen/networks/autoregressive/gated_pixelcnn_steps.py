@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lit_gen.networks.autoregressive.base import OrderedNetwork
-from lit_gen.networks.autoregressive.gated_layer import GatedLayer
+from lit_gen.networks.autoregressive.gated_layer import GatedLayer, from_sigmoids
 from lit_gen.networks.autoregressive.pixel_head import HeadSteps
 from lit_gen.networks.autoregressive.pixel_steps import ConvSteps, PixelSteps, shift
 
@@ -137,9 +137,8 @@ class GatedPixelCNNSteps(PixelSteps):
             gates = F.conv2d(above, vertical.weight).add_(vertical.bias)  # (N, 2 F, 1, W)
             horizontal.set_context(F.conv2d(gates, vertical.across))
             if at < len(self.rows):
-                content, gate = gates.sigmoid_().squeeze(2).transpose(1, 2).chunk(2, 2)  # (N, W, F)
-                place = self.rows[at, :, -1, self.margin : self.margin + self.width]
-                torch.addcmul(gate, content, gate, value=-2, out=place)
+                halves = gates.sigmoid_().squeeze(2).transpose(1, 2).chunk(2, 2)  # (N, W, F)
+                from_sigmoids(*halves, out=self.rows[at, :, -1, self.margin : self.margin + self.width])
                 above = self.rows[at].permute(0, 3, 1, 2)
 
     def end_pixel(self, column: int) -> None:
@@ -150,7 +149,7 @@ class GatedPixelCNNSteps(PixelSteps):
         for layer, horizontal in zip(layers, self.horizontal, strict=True):
             window = self.window(column, len(layer.weight)) if layer.window is None else layer.window
             torch.addmm(horizontal.contexts[column][group], window, layer.weight, out=gates).sigmoid_()
-            torch.addcmul(gate, content, gate, value=-2, out=layer.features)
+            from_sigmoids(content, gate, out=layer.features)
             if layer.residual is not None:
                 torch.addmm(layer.around, layer.features_seen, layer.residual, out=layer.next)
         return self.head(torch.addmm(head_bias, features.flatten(1), to_head), group)
