@@ -1,0 +1,29 @@
+"""What the steppers of PixelCNNs share."""
+
+import pytest
+import torch
+
+from lit_gen.networks.autoregressive.pixel_steps import one_thread, shift
+from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
+
+
+def test_rows_move_up_and_the_last_stays():
+    buffer = torch.arange(24.0).view(2, 4, 3)
+    before = buffer.clone()
+    shift(buffer, 1)
+    assert torch.equal(buffer[:, :3], before[:, 1:])
+    assert torch.equal(buffer[:, 3], before[:, 3])
+
+
+def test_a_step_gives_back_the_threads_that_it_does_without():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        PixelCNN((1, 3, 3), channels=2, num_blocks=1, head_channels=2).eval().stepper(2)(None)
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError), one_thread():
+            assert torch.get_num_threads() == 1
+            _ = 1 / 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
