@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lit_gen.cli import lean, one_run, run_folder, run_record, staged_run, stages
 from lit_gen.cli.lit_gen_cli import LitGenCLI
+from lit_gen.distributed import leave_together
 from lit_gen.errors import UserError
 
 
@@ -50,5 +51,6 @@ def run(verb: str, arguments: Sequence[str]) -> None:
             staged_run.fit(staged, resume)
         else:
             _one(verb, staged[-1].arguments, None)
+        leave_together()
     finally:
         sys.stdout.flush()
