@@ -284,3 +284,22 @@ def test_values_that_are_no_level_are_refused(tmp_path):
     with pytest.raises(UserError, match="4 levels"):
         model = AutoregressiveModel(random_network(params_per_output=4), CategoricalHead(4))
         fit(model, Digits(batch_size=100), tmp_path, max_steps=1)
+
+
+@pytest.mark.parametrize("eval_batch_size", [64, 500])
+def test_figures_are_means_over_every_example_whatever_the_last_batch(tmp_path, eval_batch_size):
+    """500 test images, the last batch of 64 with 52 of them: none is dropped, and each counts once."""
+    data = binary_digits(eval_batch_size=eval_batch_size)
+    model = AutoregressiveModel(random_network(), BernoulliHead())
+    trainer = Trainer(
+        accelerator="cpu", logger=False, callbacks=[Likelihood()], enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    (figures,) = trainer.test(model, data, verbose=False)
+    x = torch.cat([batch.x for batch in data.test_dataloader()])
+    assert len(x) == 500
+    with torch.no_grad():
+        nll = -model.log_prob(x).double().mean().item()
+    assert figures["test/loss"] == pytest.approx(nll, rel=1e-6)
+    assert figures["test/nll_nats_exact"] == pytest.approx(nll, rel=1e-6)
+    assert figures["test/bits_per_dim"] == pytest.approx(nll / (64 * math.log(2)), rel=1e-6)
