@@ -1,0 +1,177 @@
+"""The masked autoencoder for distribution estimation."""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_gen.errors import UserError
+from lit_gen.networks.autoregressive.any_order import AnyOrderNetwork
+from lit_gen.protocols import Stepper
+from lit_gen.randomness import make_generator
+
+
+class MADE(AnyOrderNetwork):
+    """A multilayer perceptron whose masks leave an output only the paths from the cells before it.
+
+    Germain, Gregor, Murray & Larochelle, MADE: Masked Autoencoder for Distribution Estimation (2015), Section 3-4,
+    https://arxiv.org/abs/1502.03509
+
+    Every unit has a degree, the number of cells that it may look at: a hidden unit of degree k is a function of the
+    first k cells of the order, and the output for a cell with k before it has degree k (Eq. 12-13 with the output's
+    degree counted from 0). The paper draws each hidden degree by itself. Here those of a layer are spread evenly over
+    1, ..., S - 1 from a random start and then shuffled, so that a layer of S - 1 units or more has all of them; if
+    every layer has, each output sees all cells before its own.
+
+    Each of several masks has hidden degrees of its own (connectivity-agnostic training, Section 4.2) and with
+    ``random_order`` an order of its own (order-agnostic, Section 4.1).
+
+    Args:
+        event_shape: shape of one example.
+        hidden_dims: widths of the hidden layers.
+        params_per_output: P.
+        num_classes: number of classes that it is conditioned on, each with biases of its own; None for none.
+        num_orders: number of masks, in turn in training and averaged in evaluation.
+        random_order: whether each mask has an order drawn at random, or all have the natural one.
+        direct: whether inputs are joined to outputs directly, too: the linear terms of a belief network.
+        activation: makes the activation after each hidden layer; it must be elementwise.
+        seed: names what is drawn of degrees and orders.
+
+    Raises:
+        UserError: a hidden layer without units, or neither a hidden layer nor direct connections.
+    """
+
+    def __init__(
+        self,
+        event_shape: int | tuple[int, ...],
+        hidden_dims: list[int],
+        params_per_output: int = 1,
+        num_classes: int | None = None,
+        num_orders: int = 1,
+        random_order: bool = False,
+        direct: bool = False,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(event_shape, params_per_output, num_classes, num_orders, random_order, seed)
+        if any(width < 1 for width in hidden_dims):
+            raise UserError(f"a MADE's hidden layers need at least 1 unit each, got hidden_dims {hidden_dims}")
+        if not hidden_dims and not direct:
+            raise UserError("a MADE without hidden layers needs direct connections: set direct: true")
+        self.hidden_dims = list(hidden_dims)
+        outputs = params_per_output * self.num_cells
+        widths = [self.num_cells, *hidden_dims]
+        self.hidden = nn.ModuleList(_Layer(*sizes, num_classes) for sizes in itertools.pairwise(widths))
+        self.output = _Layer(widths[-1], outputs, num_classes)
+        self.direct = nn.Linear(self.num_cells, outputs, bias=False) if direct and hidden_dims else None
+        self.activation = activation()
+        self.register_buffer("hidden_degrees", self._draw_degrees())  # (num_orders, sum of hidden_dims)
+
+    def _draw_degrees(self) -> Tensor:
+        masks = []
+        for number in range(self.num_orders):
+            generator = make_generator("degrees", self.seed, number)
+            masks.append(torch.cat([_degrees(width, self.num_cells - 1, generator) for width in [*self.hidden_dims]]))
+        return torch.stack(masks)
+
+    def degrees(self, order: int) -> list[Tensor]:
+        """Degrees of the inputs (S,), of each hidden layer, and of the cells' outputs (S,), under that mask."""
+        place = self.orders[order].argsort()
+        return [place + 1, *self.hidden_degrees[order].split(self.hidden_dims), place]
+
+    def forward(self, x: Tensor, label: Tensor | None = None, order: int = 0) -> Tensor:
+        """(B, *event_shape), class indices (B,) -> (B, P, *event_shape) under the mask of that number."""
+        *degrees, out = self.degrees(order)
+        outputs = out.repeat(self.params_per_output)
+        x = h = x.flatten(1)
+        for layer, (before, after) in zip(self.hidden, itertools.pairwise(degrees), strict=True):
+            h = self.activation(layer(h, _mask(before, after), label))
+        params = self.output(h, _mask(degrees[-1], outputs), label)
+        if self.direct is not None:
+            params = params + F.linear(x, self.direct.weight * _mask(degrees[0], outputs))
+        return params.view(len(x), self.params_per_output, *self.event_shape)
+
+    def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:
+        """Keeps the hidden units that are known; each is computed once, as soon as it can be."""
+        return _Units(self, num, label, order)
+
+
+def _degrees(width: int, largest: int, generator: torch.Generator) -> Tensor:
+    """(width,) degrees from 1 to ``largest``, evenly many of each, in random order."""
+    spread = (torch.arange(width) + torch.rand((), generator=generator)) * (largest / width)
+    degrees = 1 + spread.long().clamp_(max=max(largest - 1, 0))
+    return degrees[torch.randperm(width, generator=generator)]
+
+
+def _mask(before: Tensor, after: Tensor) -> Tensor:
+    """Which units of a layer (rows) may look at which of the layer before it (columns)."""
+    return before <= after.unsqueeze(1)
+
+
+class _Layer(nn.Linear):
+    """A linear layer under a mask that it is given, with biases for each class."""
+
+    def __init__(self, in_features: int, out_features: int, num_classes: int | None) -> None:
+        super().__init__(in_features, out_features)
+        if num_classes is not None:
+            self.bias = nn.Parameter(self.bias.detach().repeat(num_classes, 1))  # (num_classes, out)
+
+    def forward(self, x: Tensor, mask: Tensor, label: Tensor | None) -> Tensor:
+        """(B, in), (out, in) -> (B, out)."""
+        return torch.addmm(self.biases(label), x, (self.weight * mask).T)
+
+    def biases(self, label: Tensor | None) -> Tensor:
+        """(out,), or for classes (B,) theirs, (B, out)."""
+        return self.bias if label is None else self.bias[label]
+
+
+class _Units:
+    """The units of each layer in the order of their degrees: which are known is then known by a number.
+
+    Before the cell with k cells before it, the units of degree k have become computable, and only they: so many
+    columns of each layer's values are new, and they look at the first columns of the layer before it alone.
+    """
+
+    def __init__(self, network: MADE, num: int, label: Tensor | None, order: int) -> None:
+        degrees = network.degrees(order)
+        self.activation = network.activation
+        sorts = [degree.argsort(stable=True) for degree in degrees]
+        steps = torch.arange(network.num_cells + 1, device=sorts[0].device)
+        # of each layer, how many units have a degree below k: for k = 0, ..., S
+        self.counts = [degree.sort().values.contiguous() for degree in degrees]
+        self.counts = [torch.searchsorted(degree, steps).tolist() for degree in self.counts]
+        self.values = [network.output.weight.new_empty(num, len(degree)) for degree in degrees[:-1]]
+        self.hidden = [
+            (layer.weight.detach()[after][:, before].T.contiguous(), layer.biases(label).detach()[..., after])
+            for layer, (before, after) in zip(network.hidden, itertools.pairwise(sorts[:-1]), strict=True)
+        ]
+        self.output = self._by_cell(network, network.output.weight, sorts[-2], sorts[-1])
+        self.direct = self._by_cell(network, network.direct.weight, sorts[0], sorts[-1]) if network.direct else None
+        biases = network.output.biases(label).detach().unflatten(-1, (-1, network.num_cells))
+        self.bias = biases[..., sorts[-1]].movedim(-1, 0).contiguous()  # (S, P) or (S, N, P)
+        self.done = 0
+
+    @staticmethod
+    def _by_cell(network: MADE, weight: Tensor, before: Tensor, cells: Tensor) -> Tensor:
+        """(S, P, in), each cell's weights on the units in their order."""
+        weight = weight.detach().unflatten(0, (-1, network.num_cells))
+        return weight.index_select(2, before).index_select(1, cells).transpose(0, 1).contiguous()
+
+    def __call__(self, previous: Tensor | None) -> Tensor:
+        done, values = self.done, self.values
+        self.done += 1
+        if previous is not None:
+            values[0][:, done - 1 : done] = previous
+        known = values[0][:, :done]
+        for (weight, bias), counts, kept in zip(self.hidden, self.counts[1:], values[1:], strict=False):
+            first, last = counts[done], counts[done + 1]
+            if last > first:
+                seen = weight[: known.shape[1], first:last]
+                kept[:, first:last] = self.activation(torch.addmm(bias[..., first:last], known, seen))
+            known = kept[:, :last]
+        params = torch.addmm(self.bias[done], known, self.output[done, :, : known.shape[1]].T)
+        if self.direct is not None:
+            params.addmm_(values[0][:, :done], self.direct[done, :, :done].T)
+        return params
