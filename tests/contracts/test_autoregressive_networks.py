@@ -19,6 +19,7 @@ from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
 from lit_gen.networks.autoregressive.made import MADE
+from lit_gen.networks.autoregressive.nade import NADE
 
 
 class Member(NamedTuple):
@@ -38,6 +39,10 @@ class Member(NamedTuple):
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
+    "nade": Member(lambda shape, params, classes: NADE(shape, 7, params, classes)),
+    "nade_orders": Member(
+        lambda shape, params, classes: NADE(shape, 5, params, classes, 3, random_order=True, activation=nn.Tanh)
+    ),
     "made": Member(lambda shape, params, classes: MADE(shape, [70, 63], params, classes, activation=nn.Tanh)),
     "made_orders": Member(
         lambda shape, params, classes: MADE(shape, [64], params, classes, 3, random_order=True, direct=True)

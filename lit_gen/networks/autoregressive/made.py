@@ -70,11 +70,12 @@ class MADE(AnyOrderNetwork):
         self.register_buffer("hidden_degrees", self._draw_degrees())  # (num_orders, sum of hidden_dims)
 
     def _draw_degrees(self) -> Tensor:
-        masks = []
-        for number in range(self.num_orders):
+        masks = torch.empty(self.num_orders, sum(self.hidden_dims), dtype=torch.long)
+        for number, mask in enumerate(masks):
             generator = make_generator("degrees", self.seed, number)
-            masks.append(torch.cat([_degrees(width, self.num_cells - 1, generator) for width in [*self.hidden_dims]]))
-        return torch.stack(masks)
+            for layer in mask.split(self.hidden_dims):
+                layer.copy_(_degrees(len(layer), self.num_cells - 1, generator))
+        return masks
 
     def degrees(self, order: int) -> list[Tensor]:
         """Degrees of the inputs (S,), of each hidden layer, and of the cells' outputs (S,), under that mask."""
