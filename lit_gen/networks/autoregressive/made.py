@@ -16,17 +16,17 @@ from lit_gen.randomness import make_generator
 class MADE(AnyOrderNetwork):
     """A multilayer perceptron whose masks leave an output only the paths from the cells before it.
 
-    Germain, Gregor, Murray & Larochelle, MADE: Masked Autoencoder for Distribution Estimation (2015), Section 3-4,
+    Germain, Gregor, Murray & Larochelle, MADE: Masked Autoencoder for Distribution Estimation (2015), Section 4,
     https://arxiv.org/abs/1502.03509
 
     Every unit has a degree, the number of cells that it may look at: a hidden unit of degree k is a function of the
-    first k cells of the order, and the output for a cell with k before it has degree k (Eq. 12-13 with the output's
-    degree counted from 0). The paper draws each hidden degree by itself. Here those of a layer are spread evenly over
-    1, ..., S - 1 from a random start and then shuffled, so that a layer of S - 1 units or more has all of them; if
-    every layer has, each output sees all cells before its own.
+    first k cells of the order, and the output for a cell with k before it has degree k (Eq. 12-13, whose output d has
+    degree d - 1 here). The paper draws each hidden degree by itself. Here those of a layer are spread evenly over 1,
+    ..., S - 1 from a random start and then shuffled, so that a layer of S - 1 units or more has all of them; if every
+    layer has, each output sees all cells before its own.
 
-    Each of several masks has hidden degrees of its own (connectivity-agnostic training, Section 4.2) and with
-    ``random_order`` an order of its own (order-agnostic, Section 4.1).
+    Each of several masks has hidden degrees of its own (the paper's connectivity-agnostic training) and with
+    ``random_order`` an order of its own (its order-agnostic training).
 
     Args:
         event_shape: shape of one example.
@@ -129,36 +129,27 @@ class _Layer(nn.Linear):
 
 
 class _Units:
-    """The units of each layer in the order of their degrees: which are known is then known by a number.
+    """Each layer with its units sorted by degree, so that which of them are known is told by a number.
 
-    Before the cell with k cells before it, the units of degree k have become computable, and only they: so many
-    columns of each layer's values are new, and they look at the first columns of the layer before it alone.
+    At the cell with k cells before it those of degree k become known, and no others: a few columns of each layer, which
+    look at the first columns of the layer before.
     """
 
     def __init__(self, network: MADE, num: int, label: Tensor | None, order: int) -> None:
         degrees = network.degrees(order)
         self.activation = network.activation
-        sorts = [degree.argsort(stable=True) for degree in degrees]
-        steps = torch.arange(network.num_cells + 1, device=sorts[0].device)
-        # of each layer, how many units have a degree below k: for k = 0, ..., S
-        self.counts = [degree.sort().values.contiguous() for degree in degrees]
-        self.counts = [torch.searchsorted(degree, steps).tolist() for degree in self.counts]
-        self.values = [network.output.weight.new_empty(num, len(degree)) for degree in degrees[:-1]]
+        self.counts = [_counts(layer, network.num_cells).tolist() for layer in degrees[1:-1]]
+        self.values = [network.output.weight.new_empty(num, len(layer)) for layer in degrees[:-1]]
+        *units, cells = (layer.argsort() for layer in degrees)
         self.hidden = [
             (layer.weight.detach()[after][:, before].T.contiguous(), layer.biases(label).detach()[..., after])
-            for layer, (before, after) in zip(network.hidden, itertools.pairwise(sorts[:-1]), strict=True)
+            for layer, (before, after) in zip(network.hidden, itertools.pairwise(units), strict=True)
         ]
-        self.output = self._by_cell(network, network.output.weight, sorts[-2], sorts[-1])
-        self.direct = self._by_cell(network, network.direct.weight, sorts[0], sorts[-1]) if network.direct else None
-        biases = network.output.biases(label).detach().unflatten(-1, (-1, network.num_cells))
-        self.bias = biases[..., sorts[-1]].movedim(-1, 0).contiguous()  # (S, P) or (S, N, P)
+        self.output = _by_cell(network.output.weight, cells, units[-1])
+        self.direct = None if network.direct is None else _by_cell(network.direct.weight, cells, units[0])
+        bias = network.output.biases(label).detach().unflatten(-1, (-1, network.num_cells))
+        self.bias = bias[..., cells].movedim(-1, 0).contiguous()  # (S, P), or of classes (S, N, P)
         self.done = 0
-
-    @staticmethod
-    def _by_cell(network: MADE, weight: Tensor, before: Tensor, cells: Tensor) -> Tensor:
-        """(S, P, in), each cell's weights on the units in their order."""
-        weight = weight.detach().unflatten(0, (-1, network.num_cells))
-        return weight.index_select(2, before).index_select(1, cells).transpose(0, 1).contiguous()
 
     def __call__(self, previous: Tensor | None) -> Tensor:
         done, values = self.done, self.values
@@ -166,7 +157,7 @@ class _Units:
         if previous is not None:
             values[0][:, done - 1 : done] = previous
         known = values[0][:, :done]
-        for (weight, bias), counts, kept in zip(self.hidden, self.counts[1:], values[1:], strict=False):
+        for (weight, bias), counts, kept in zip(self.hidden, self.counts, values[1:], strict=True):
             first, last = counts[done], counts[done + 1]
             if last > first:
                 seen = weight[: known.shape[1], first:last]
@@ -174,5 +165,15 @@ class _Units:
             known = kept[:, :last]
         params = torch.addmm(self.bias[done], known, self.output[done, :, : known.shape[1]].T)
         if self.direct is not None:
-            params.addmm_(values[0][:, :done], self.direct[done, :, :done].T)
+            params = torch.addmm(params, values[0][:, :done], self.direct[done, :, :done].T)
         return params
+
+
+def _counts(degrees: Tensor, num_cells: int) -> Tensor:
+    """How many of the units have a degree below k: for k = 0, ..., S."""
+    return torch.searchsorted(degrees.sort().values, torch.arange(num_cells + 1, device=degrees.device))
+
+
+def _by_cell(weight: Tensor, cells: Tensor, units: Tensor) -> Tensor:
+    """(P * S, in) -> (S, P, in), in the order of the cells and of the units."""
+    return weight.detach().unflatten(0, (-1, len(cells))).transpose(0, 1)[cells][..., units].contiguous()

@@ -1,6 +1,7 @@
 """The neural autoregressive distribution estimator."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,9 @@ from lit_gen.errors import UserError
 from lit_gen.networks.autoregressive.any_order import AnyOrderNetwork
 from lit_gen.protocols import Stepper
 
-CHUNK_CELLS = 28
-"""Cells whose hidden units are computed at once: a product within a chunk costs as many times what a running sum would,
-but runs as one matrix product."""
+CHUNK_CELLS = 16
+"""Cells whose hidden units are computed at once. The running sum within a chunk is a matrix product, which does as many
+times the work of a sum in no more time."""
 
 KEPT_VALUES = 2**27
 """Hidden units of a batch that are kept for the gradient; of more, the gradient computes them again chunk by chunk."""
@@ -24,10 +25,10 @@ class NADE(AnyOrderNetwork):
     With the cells in their order, h_s = activation(c + sum_{j < s} W_j x_j) and params_s = b_s + V_s h_s: what goes
     into the hidden layer is a running sum, so all S cells cost O(S H), as much as a single network over all of them.
 
-    Larochelle & Murray, The Neural Autoregressive Distribution Estimator (2011), Eq. 2-3,
+    Larochelle & Murray, The Neural Autoregressive Distribution Estimator (2011), Algorithm 1,
     https://proceedings.mlr.press/v15/larochelle11a.html; Uria, Côté, Gregor, Murray & Larochelle, Neural
     Autoregressive Distribution Estimation (2016), Section 2, https://arxiv.org/abs/1605.02226; several orders with one
-    set of weights: Uria, Murray & Larochelle, A Deep and Tractable Density Estimator (2014), Section 2,
+    set of weights: Uria, Murray & Larochelle, A Deep and Tractable Density Estimator (2014),
     https://arxiv.org/abs/1310.1757
 
     Args:
@@ -75,44 +76,37 @@ class NADE(AnyOrderNetwork):
             return self.hidden_bias, self.output_bias
         return self.hidden_bias[label], self.output_bias[:, label]
 
+    def _in_order(self, cells: Tensor, output_bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """W, V and b of those cells."""
+        return tuple(of_cells[cells] for of_cells in (self.hidden_weight, self.output_weight, output_bias))
+
     def forward(self, x: Tensor, label: Tensor | None = None, order: int = 0) -> Tensor:
         """(B, *event_shape), class indices (B,) -> (B, P, *event_shape) under the order of that number."""
         cells, (total, output_bias) = self.orders[order], self._biases(label)
         known = x.flatten(1).T[cells]  # (S, B)
-        parts = zip(
-            *(
-                part.split(CHUNK_CELLS)
-                for part in (known, *(w.index_select(0, cells) for w in self._by_cell(output_bias)))
-            ),
-            strict=True,
-        )
-        again = torch.is_grad_enabled() and known.numel() * total.shape[1] > KEPT_VALUES
+        chunk_params = self._chunk
+        if torch.is_grad_enabled() and known.numel() * total.shape[1] > KEPT_VALUES:
+            chunk_params = partial(checkpoint, self._chunk, use_reentrant=False, preserve_rng_state=False)
+        chunks = [of_cells.split(CHUNK_CELLS) for of_cells in (known, *self._in_order(cells, output_bias))]
         params = []
-        for x_part, into, out_of, bias in parts:
-            chunk = (x_part, total, into, out_of, bias)
-            if again:
-                params.append(checkpoint(self._chunk, *chunk, use_reentrant=False, preserve_rng_state=False))
-            else:
-                params.append(self._chunk(*chunk))
-            total = total + x_part.T @ into
+        for values, into, out_of, bias in zip(*chunks, strict=True):
+            params.append(chunk_params(values, total, into, out_of, bias))
+            total = torch.addmm(total, values.T, into)
         return torch.cat(params)[cells.argsort()].permute(1, 2, 0).view(len(x), -1, *self.event_shape)
 
-    def _by_cell(self, output_bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.hidden_weight, self.output_weight, output_bias
-
-    def _chunk(self, x: Tensor, total: Tensor, into: Tensor, out_of: Tensor, bias: Tensor) -> Tensor:
+    def _chunk(self, values: Tensor, total: Tensor, into: Tensor, out_of: Tensor, bias: Tensor) -> Tensor:
         """The parameters of K cells, (K, B, P).
 
         Args:
-            x: (K, B), their values.
+            values: (K, B), of the cells.
             total: (B, H) or (1, H), what all cells before the chunk put into the hidden layer.
             into: (K, H), W.
             out_of: (K, H, P), V.
             bias: (K, B, P) or (K, 1, P), b.
         """
-        before = x.new_ones(len(x), len(x)).tril(-1)  # (of a cell, from a cell)
-        seen = before.unsqueeze(1) * x.T  # (K, B, K)
-        hidden = self.activation((seen.flatten(0, 1) @ into).view(*x.shape, -1) + total)
+        before = values.new_ones(len(values), len(values)).tril(-1)  # (of a cell, from a cell)
+        seen = before.unsqueeze(1) * values.T  # (K, B, K)
+        hidden = self.activation((seen.flatten(0, 1) @ into).view(*values.shape, -1) + total)
         return torch.baddbmm(bias, hidden, out_of)
 
     def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:
@@ -125,7 +119,7 @@ class _RunningSum:
         cells, (total, bias) = network.orders[order], network._biases(label)
         self.activation = network.activation
         self.total = total.detach().expand(num, -1).clone()
-        self.into, self.out_of, self.bias = (part.detach()[cells].unbind() for part in network._by_cell(bias))
+        self.into, self.out_of, self.bias = (part.detach().unbind() for part in network._in_order(cells, bias))
         self.done = 0
 
     def __call__(self, previous: Tensor | None) -> Tensor:

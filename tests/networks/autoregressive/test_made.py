@@ -61,7 +61,7 @@ def test_a_wide_layer_has_every_degree_as_often_as_another(width):
 def test_a_narrow_layer_spreads_its_degrees():
     _, degrees, _ = MADE(101, [10]).degrees(0)
     spread = degrees.sort().values
-    assert 1 <= spread[0] and spread[-1] <= 100
+    assert spread[0] >= 1 and spread[-1] <= 100
     assert (spread.diff() == 10).all()
 
 
