@@ -91,7 +91,7 @@ class MADE(AnyOrderNetwork):
             h = self.activation(layer(h, _mask(before, after), label))
         params = self.output(h, _mask(degrees[-1], outputs), label)
         if self.direct is not None:
-            params = params + F.linear(x, self.direct.weight * _mask(degrees[0], outputs))
+            params = params + F.linear(x, _masked(self.direct.weight, _mask(degrees[0], outputs)))
         return params.view(len(x), self.params_per_output, *self.event_shape)
 
     def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:
@@ -111,6 +111,11 @@ def _mask(before: Tensor, after: Tensor) -> Tensor:
     return before <= after.unsqueeze(1)
 
 
+def _masked(weight: Tensor, mask: Tensor) -> Tensor:
+    """weight * mask, without making numbers of the mask first."""
+    return torch.where(mask, weight, 0)
+
+
 class _Layer(nn.Linear):
     """A linear layer under a mask that it is given, with biases for each class."""
 
@@ -121,7 +126,7 @@ class _Layer(nn.Linear):
 
     def forward(self, x: Tensor, mask: Tensor, label: Tensor | None) -> Tensor:
         """(B, in), (out, in) -> (B, out)."""
-        return torch.addmm(self.biases(label), x, (self.weight * mask).T)
+        return torch.addmm(self.biases(label), x, _masked(self.weight, mask).T)
 
     def biases(self, label: Tensor | None) -> Tensor:
         """(out,), or for classes (B,) theirs, (B, out)."""
