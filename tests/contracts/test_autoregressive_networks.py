@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.categorical import CategoricalHead
@@ -17,6 +18,8 @@ from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.made import MADE
+from lit_gen.networks.autoregressive.nade import NADE
 
 
 class Member(NamedTuple):
@@ -36,6 +39,14 @@ class Member(NamedTuple):
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
+    "nade": Member(lambda shape, params, classes: NADE(shape, 7, params, classes)),
+    "nade_orders": Member(
+        lambda shape, params, classes: NADE(shape, 5, params, classes, 3, random_order=True, activation=nn.Tanh)
+    ),
+    "made": Member(lambda shape, params, classes: MADE(shape, [70, 63], params, classes, activation=nn.Tanh)),
+    "made_orders": Member(
+        lambda shape, params, classes: MADE(shape, [64], params, classes, 3, random_order=True, direct=True)
+    ),
     # --- PixelCNN and Gated PixelCNN
     # --- PixelCNN++
     # --- PixelRNN
