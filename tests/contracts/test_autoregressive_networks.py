@@ -3,6 +3,7 @@
 import gc
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -20,6 +21,8 @@ from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
 from lit_gen.networks.autoregressive.made import MADE
 from lit_gen.networks.autoregressive.nade import NADE
+from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
+from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
 
 
 class Member(NamedTuple):
@@ -36,6 +39,16 @@ class Member(NamedTuple):
     has_blind_spot: bool = False
 
 
+def pixelcnn(event_shape, params_per_output, num_classes, **kwargs) -> PixelCNN:
+    sizes = {"channels": 4, "num_blocks": 4, "first_kernel_size": 5, "head_channels": 12}
+    return PixelCNN(event_shape, params_per_output, num_classes=num_classes, **(sizes | kwargs))
+
+
+def gated_pixelcnn(event_shape, params_per_output, num_classes, **kwargs) -> GatedPixelCNN:
+    sizes = {"channels": 4, "num_layers": 4, "first_kernel_size": 5, "head_channels": 24}
+    return GatedPixelCNN(event_shape, params_per_output, num_classes=num_classes, **(sizes | kwargs))
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
@@ -48,6 +61,11 @@ MEMBERS = {
         lambda shape, params, classes: MADE(shape, [64], params, classes, 3, random_order=True, direct=True)
     ),
     # --- PixelCNN and Gated PixelCNN
+    "pixelcnn": Member(pixelcnn, has_blind_spot=True),
+    "pixelcnn_by_pixel": Member(partial(pixelcnn, by_channel=False), by_channel=False, has_blind_spot=True),
+    "gated_pixelcnn": Member(gated_pixelcnn),
+    "gated_pixelcnn_wide_kernel": Member(partial(gated_pixelcnn, num_layers=2, kernel_size=5)),
+    "gated_pixelcnn_by_pixel": Member(partial(gated_pixelcnn, by_channel=False), by_channel=False),
     # --- PixelCNN++
     # --- PixelRNN
     # --- attention
@@ -150,7 +168,7 @@ def test_its_jacobian_is_causal_and_misses_nothing(member, event_shape, training
         sees = torch.empty(network.num_cells, network.num_cells, dtype=torch.bool)
         for cell in range(network.num_cells):
             (gradient,) = torch.autograd.grad((params[:, :, cell] * weights).sum(), x, retain_graph=True)
-            by_value = gradient.view(2, network.values_per_cell, -1) != 0
+            by_value = gradient.reshape(2, network.values_per_cell, -1) != 0
             sees[cell] = by_value.any(0).any(0)
         may = place.unsqueeze(1) > place
         assert not (sees & ~may).any()

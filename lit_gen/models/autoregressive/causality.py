@@ -68,4 +68,4 @@ def _seen(forward: Callable[[Tensor], Tensor], network: nn.Module, cell: int, de
         (gradient,) = torch.autograd.grad((params * weights).sum(), x, allow_unused=True)
     if gradient is None:
         return torch.zeros(network.num_cells, dtype=torch.bool)
-    return (gradient.view(2, network.values_per_cell, -1) != 0).any(1).any(0).cpu()
+    return (gradient.reshape(2, network.values_per_cell, -1) != 0).any(1).any(0).cpu()
