@@ -1,3 +1,5 @@
 """Networks whose output for a cell of an example depends only on the cells before it."""
 
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
+from lit_gen.networks.autoregressive.transformer import CausalTransformer
