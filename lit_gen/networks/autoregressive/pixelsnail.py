@@ -163,7 +163,9 @@ class _Pixels:
         self.head = PixelwiseConvolution.of(network.head)
         self.done = 0
 
+    @torch.no_grad()
     def __call__(self, previous: Tensor | None) -> Tensor:
+        """The values (N, C) of the pixel before -> the parameters (N, P) of the next."""
         column = self.done % self.width
         if previous is not None:
             x = 2 * previous - 1

@@ -128,18 +128,21 @@ class _Block(nn.Module):
 class _Cache:
     """Steps through the tokens, with the keys and values so far."""
 
+    @torch.no_grad()
     def __init__(self, network: CausalTransformer, num: int, label: Tensor | None) -> None:
-        places = network._places().detach()  # (S, width)
-        scale, offset = 2 * network.value.detach(), network.value.detach()  # of a value in [0, 1]
-        self.scale = scale.unsqueeze(0)
-        self.added = torch.cat([places[:1] + network.start.detach(), places[1:] - offset]).unsqueeze(1)
-        self.given = None if network.classes is None else network.classes(label).detach()  # (N, width)
+        places = network._places()  # (S, width)
+        # Of a value x in [0, 1], (2 x - 1) value + places = x (2 value) + (places - value).
+        self.scale = 2 * network.value.unsqueeze(0)
+        self.added = torch.cat([places[:1] + network.start, places[1:] - network.value]).unsqueeze(1)
+        self.given = None if network.classes is None else network.classes(label)  # (N, width)
         self.layers = [_CachedBlock(block, num, len(places)) for block in network.blocks]
         self.norm, self.head = network.norm, network.head
         self.num = num
         self.done = 0
 
+    @torch.no_grad()
     def __call__(self, previous: Tensor | None) -> Tensor:
+        """The value (N, 1) before -> the parameters (N, P) of the next."""
         added = self.added[self.done]
         tokens = added.repeat(self.num, 1) if previous is None else torch.addmm(added, previous, self.scale)
         if self.given is not None:
@@ -156,12 +159,11 @@ class _CachedBlock:
     def __init__(self, block: _Block, num: int, num_tokens: int) -> None:
         width = block.project.weight.shape[0]
         dim = width // block.num_heads
-        weight = block.query_key_value.weight.detach().view(3, width, width).transpose(1, 2).contiguous()
-        weight[0] *= dim**-0.5
+        scale = dim**-0.5
+        query, key, value = block.query_key_value.weight.chunk(3)
+        weight = torch.stack([scale * query.T, key.T, value.T])
         self.query_key_value = weight
-        self.project, self.widen, self.shrink = (
-            layer.weight.detach().T for layer in (block.project, block.widen, block.shrink)
-        )
+        self.project, self.widen, self.shrink = (layer.weight.T for layer in (block.project, block.widen, block.shrink))
         self.attention_norm, self.norm = block.attention_norm, block.norm
         self.kept = weight.new_empty(2, num, block.num_heads, num_tokens, dim)
         self.keys, self.values = self.kept.flatten(1, 2)  # (N * heads, S, d)

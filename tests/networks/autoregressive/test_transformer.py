@@ -121,6 +121,16 @@ def test_a_late_step_makes_no_more_calls_than_an_early_one():
     assert set(counts) == {counts[0]}
 
 
+@pytest.mark.parametrize(("width", "num_heads"), [(1, 1), (4, 2)])
+def test_stepping_leaves_the_weights_as_they_are(width, num_heads):
+    network = CausalTransformer((1, 3, 3), num_layers=1, num_heads=num_heads, width=width).eval()
+    before = [parameter.clone() for parameter in network.parameters()]
+    stepper = network.stepper(2)
+    stepper(None)
+    assert not stepper(torch.rand(2, 1)).requires_grad
+    assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
