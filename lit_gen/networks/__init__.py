@@ -1,10 +1,12 @@
 """Plain networks: (B, *in_shape) -> (B, *out_shape)."""
 
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.made import MADE
 from lit_gen.networks.autoregressive.nade import NADE
-from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
+from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
+from lit_gen.networks.autoregressive.transformer import CausalTransformer
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.chain import Chain
 from lit_gen.networks.codec import Codec

@@ -19,10 +19,12 @@ from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.made import MADE
 from lit_gen.networks.autoregressive.nade import NADE
-from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
+from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
+from lit_gen.networks.autoregressive.transformer import CausalTransformer
 
 
 class Member(NamedTuple):
@@ -69,6 +71,17 @@ MEMBERS = {
     # --- PixelCNN++
     # --- PixelRNN
     # --- attention
+    "transformer": Member(
+        lambda event_shape, params_per_output, num_classes: CausalTransformer(
+            event_shape, params_per_output, num_layers=2, num_heads=2, width=8, num_classes=num_classes
+        )
+    ),
+    "pixelsnail": Member(
+        lambda event_shape, params_per_output, num_classes: PixelSNAIL(
+            event_shape, params_per_output, 6, num_blocks=2, key_dim=2, value_dim=3, num_classes=num_classes
+        ),
+        by_channel=False,
+    ),
 }
 
 OUTPUTS = {
