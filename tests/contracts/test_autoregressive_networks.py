@@ -3,6 +3,7 @@
 import gc
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.pixelcnnpp import PixelCNNpp
 
 
 class Member(NamedTuple):
@@ -33,11 +35,17 @@ class Member(NamedTuple):
     has_blind_spot: bool = False
 
 
+def pixelcnnpp(num_blocks, num_resolutions, event_shape, params_per_output, num_classes) -> PixelCNNpp:
+    return PixelCNNpp(event_shape, params_per_output, 5, num_blocks, num_resolutions, 0.2, num_classes)
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
     # --- PixelCNN and Gated PixelCNN
     # --- PixelCNN++
+    "pixelcnnpp": Member(partial(pixelcnnpp, 2, 3), by_channel=False),
+    "pixelcnnpp_flat": Member(partial(pixelcnnpp, 2, 1), by_channel=False),
     # --- PixelRNN
     # --- attention
 }
