@@ -7,7 +7,6 @@ The weights begin so that features of mean square ``CONCAT_ELU_SQUARE`` make out
 are not fitted to a first batch of data.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
