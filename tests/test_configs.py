@@ -10,11 +10,18 @@ from lit_gen.cli.main import main
 
 CONFIGS = [config for family in find_configs(Path("conf")).values() for config in family]
 
+SMALLER = {
+    "pixelcnnpp_cifar10": ["--model.network.num_filters=4", "--model.network.num_blocks=1"],
+    "pixelcnnpp_small_cifar10": ["--model.network.num_filters=4", "--data.batch_size=64"],
+}
+"""Arguments that make of a config one that a CPU can try in seconds, whole test split and all."""
+
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_config_runs_two_batches(config, tmp_path, monkeypatch, data_root):
     monkeypatch.setenv("LIT_GEN_DATA", str(data_root))
     arguments = ["fit", "--config", str(config), "--trainer.fast_dev_run=2", f"--runs={tmp_path}"]
+    arguments += SMALLER.get(config.stem, [])
     assert main([*arguments, "--trainer.accelerator=cpu"]) == 0
     (run,) = tmp_path.glob("*/*")
     assert run.parent.name == config.stem

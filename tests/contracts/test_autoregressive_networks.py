@@ -23,6 +23,7 @@ from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.made import MADE
 from lit_gen.networks.autoregressive.nade import NADE
 from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
+from lit_gen.networks.autoregressive.pixelcnnpp import PixelCNNpp
 from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
 from lit_gen.networks.autoregressive.transformer import CausalTransformer
 
@@ -51,6 +52,10 @@ def gated_pixelcnn(event_shape, params_per_output, num_classes, **kwargs) -> Gat
     return GatedPixelCNN(event_shape, params_per_output, num_classes=num_classes, **(sizes | kwargs))
 
 
+def pixelcnnpp(num_blocks, num_resolutions, event_shape, params_per_output, num_classes) -> PixelCNNpp:
+    return PixelCNNpp(event_shape, params_per_output, 5, num_blocks, num_resolutions, 0.2, num_classes)
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
@@ -69,6 +74,8 @@ MEMBERS = {
     "gated_pixelcnn_wide_kernel": Member(partial(gated_pixelcnn, num_layers=2, kernel_size=5)),
     "gated_pixelcnn_by_pixel": Member(partial(gated_pixelcnn, by_channel=False), by_channel=False),
     # --- PixelCNN++
+    "pixelcnnpp": Member(partial(pixelcnnpp, 2, 3), by_channel=False),
+    "pixelcnnpp_flat": Member(partial(pixelcnnpp, 2, 1), by_channel=False),
     # --- PixelRNN
     # --- attention
     "transformer": Member(
