@@ -26,6 +26,7 @@ from benchmarks.harness import Result, compare
 from lit_gen.cli.lean import ask_cuda_cheaply
 from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
+from lit_gen.freed_memory import keep_freed_memory
 
 GOAL = 1.10
 TURNS = 15
@@ -213,6 +214,7 @@ def results() -> Iterator[Result]:
     """Two rows a model."""
     quiet_libraries()
     ask_cuda_cheaply()
+    keep_freed_memory()
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
