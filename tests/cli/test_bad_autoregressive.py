@@ -9,15 +9,14 @@ SHORT = ["--trainer.max_steps=2", "--trainer.callbacks=[]", "--wandb=false", "--
 PIXELCNN, CLASSES = "pixelcnn_digits", "gated_pixelcnn_class_digits"
 PLUSPLUS, MIXTURE = "pixelcnnpp_digits", "lit_gen.distributions.PixelLogisticMixtureHead"
 MISTAKES = {
-    "sees nothing": (PIXELCNN, ["--model.network.first_kernel_size=1"], "receptive field misses the image"),
+    "sees nothing": (PIXELCNN, ["--model.network.first_kernel_size=1"], "first_kernel_size is an odd number from 3, not 1"),
     "even kernel": (PIXELCNN, ["--model.network.kernel_size=4"], "odd"),
     "grey data": (PIXELCNN, ["--data.binarization=none"], "BernoulliHead is a likelihood of the 2 levels k/1"),
     "other levels": (PLUSPLUS, ["--model.likelihood.num_levels=16"], "a likelihood of the 16 levels k/15"),
     "parameters": (PIXELCNN, [f"--model.likelihood={MIXTURE}"], "give the network before it params_per_output 100"),
     "image size": (PIXELCNN, ["--model.network.event_shape=[1,9,8]"], "inputs of shape (1, 9, 8)"),
     "classes alone": (PIXELCNN, ["--model.network.num_classes=10"], "is conditioned on classes: take ClassConditional"),
-    "no classes": (CLASSES, ["--model.network.num_classes=null"], "is conditioned on nothing: set its num_classes"),
-    "few classes": (CLASSES, ["--model.network.num_classes=9"], "the data have 10 classes, the network knows 9"),
+    "few classes": (CLASSES, ["--model.network.num_classes=9"], "the data have 10 classes, but the network knows 9"),
     "average": (PIXELCNN, ["--model.ema_decay=1.5"], "ema_decay must be in [0, 1) or null, got 1.5"),
     "no order": (
         PIXELCNN,
