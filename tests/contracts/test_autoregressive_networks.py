@@ -44,7 +44,7 @@ MEMBERS = {
     "belief_network": Member(FullyVisibleBeliefNetwork),
     # --- PixelCNN and Gated PixelCNN
     # --- PixelCNN++
-    "pixelcnnpp": Member(partial(pixelcnnpp, 2, 3), by_channel=False),
+    "pixelcnnpp": Member(partial(pixelcnnpp, 1, 3), by_channel=False),
     "pixelcnnpp_flat": Member(partial(pixelcnnpp, 2, 1), by_channel=False),
     # --- PixelRNN
     # --- attention
