@@ -74,7 +74,7 @@ MEMBERS = {
     "gated_pixelcnn_wide_kernel": Member(partial(gated_pixelcnn, num_layers=2, kernel_size=5)),
     "gated_pixelcnn_by_pixel": Member(partial(gated_pixelcnn, by_channel=False), by_channel=False),
     # --- PixelCNN++
-    "pixelcnnpp": Member(partial(pixelcnnpp, 2, 3), by_channel=False),
+    "pixelcnnpp": Member(partial(pixelcnnpp, 1, 3), by_channel=False),
     "pixelcnnpp_flat": Member(partial(pixelcnnpp, 2, 1), by_channel=False),
     # --- PixelRNN
     # --- attention

@@ -8,7 +8,13 @@ from lit_gen.errors import UserError
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.pixelcnnpp_stepper import PixelCNNppStepper
 from lit_gen.networks.layers.concat_elu import concat_elu
-from lit_gen.networks.layers.shifted_conv import ShiftedConv2d, ShiftedConvTranspose2d, shift_down, shift_right
+from lit_gen.networks.layers.shifted_conv import (
+    CONCAT_ELU_SQUARE,
+    ShiftedConv2d,
+    ShiftedConvTranspose2d,
+    shift_down,
+    shift_right,
+)
 from lit_gen.protocols import Stepper
 
 ABOVE, LEFT = (2, 3), (2, 2)
@@ -27,7 +33,7 @@ class PixelCNNpp(OrderedNetwork):
     Pixels are cells: a likelihood such as ``PixelLogisticMixtureHead`` ties the channels. A channel of ones beside the
     image's own tells what lies outside it. The weights begin without a look at data, unlike the paper's.
 
-    What a pixel sees grows by two columns a block of a resolution: images wider than that are seen in part.
+    A block widens what a pixel sees by two columns of its resolution on either side; what lies further off is not seen.
 
     Args:
         event_shape: (C, H, W), of any size.
@@ -121,8 +127,9 @@ class _Level(nn.Module):
         self.up_above = blocks(num_up, ABOVE, 2)
         self.up_left = blocks(num_up, LEFT, 4)
         if not lowest:
-            self.halve_above = ShiftedConv2d(width, width, ABOVE, stride=2, gain=0.8)
-            self.halve_left = ShiftedConv2d(width, width, LEFT, stride=2, gain=0.8)
+            gain = CONCAT_ELU_SQUARE**0.5  # what comes in is no concatenated ELU, but of variance 1
+            self.halve_above = ShiftedConv2d(width, width, ABOVE, 2, gain)
+            self.halve_left = ShiftedConv2d(width, width, LEFT, 2, gain)
             self.double_above = ShiftedConvTranspose2d(width, width, ABOVE)
             self.double_left = ShiftedConvTranspose2d(width, width, LEFT)
 

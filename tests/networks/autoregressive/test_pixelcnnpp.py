@@ -130,8 +130,8 @@ def test_weights_are_normalized():
 
 def test_at_first_features_have_the_size_of_what_the_blocks_are_made_for():
     torch.manual_seed(0)
-    network = PixelCNNpp((3, 16, 16), 100, 32, 2, 3).eval()
-    x = torch.randint(256, (8, 3, 16, 16)) / 255
+    network = PixelCNNpp((3, 8, 8), 100, 32, 2, 3).eval()
+    x = torch.randint(256, (4, 3, 8, 8)) / 255
     with torch.no_grad():
         for above, left in streams_of(network, x):
             assert 0.3 < above.std() < 3
@@ -153,6 +153,17 @@ def test_a_stepper_computes_lower_resolutions_only_where_they_have_pixels():
             stepper(previous)
             previous = torch.rand(2, 1, dtype=torch.float64)
     assert counts == [64, 16, 4]
+
+
+def test_the_stepper_with_several_blocks_at_several_resolutions():
+    network = small((3, 9, 7), num_resolutions=3, num_classes=2).eval()
+    x, label = torch.rand(2, 3, 9, 7, dtype=torch.float64), torch.tensor([1, 0])
+    with torch.no_grad():
+        whole = network(x, label).flatten(2)
+        stepper, previous = network.stepper(2, label), None
+        for cell, values in enumerate(x.flatten(2).unbind(2)):
+            torch.testing.assert_close(stepper(previous), whole[:, :, cell], rtol=1e-8, atol=1e-8)
+            previous = values
 
 
 def counted(function, counts, number):
