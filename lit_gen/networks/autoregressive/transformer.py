@@ -66,15 +66,15 @@ class CausalTransformer(OrderedNetwork):
         self._initialize()
 
     def _initialize(self) -> None:
-        """As in GPT-2: what is added to a token has a like variance after any number of layers."""
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=0.02)
-        for vector in (self.value, self.start):
-            nn.init.normal_(vector, std=0.02)
-        for block in self.blocks:
-            for layer in (block.project, block.shrink):
-                nn.init.normal_(layer.weight, std=0.02 * (2 * len(self.blocks)) ** -0.5)
+        """What all layers together add to a token has a like variance, however many there are, as in GPT-2; GPT-2's
+        weights, of standard deviation 0.02, are for its width, and these are PyTorch's defaults, which go by the width.
+        """
+        for vectors in (self.value, self.start, *self.places, *([] if self.classes is None else [self.classes.weight])):
+            nn.init.normal_(vectors, std=0.2)
+        with torch.no_grad():
+            for block in self.blocks:
+                for layer in (block.project, block.shrink):
+                    layer.weight *= (2 * len(self.blocks)) ** -0.5
         nn.init.zeros_(self.head.weight)  # every value as likely as another
 
     def _places(self) -> Tensor:
