@@ -9,7 +9,11 @@ SHORT = ["--trainer.max_steps=2", "--trainer.callbacks=[]", "--wandb=false", "--
 PIXELCNN, CLASSES = "pixelcnn_digits", "gated_pixelcnn_class_digits"
 PLUSPLUS, MIXTURE = "pixelcnnpp_digits", "lit_gen.distributions.PixelLogisticMixtureHead"
 MISTAKES = {
-    "sees nothing": (PIXELCNN, ["--model.network.first_kernel_size=1"], "first_kernel_size is an odd number from 3, not 1"),
+    "sees nothing": (
+        PIXELCNN,
+        ["--model.network.first_kernel_size=1"],
+        "first_kernel_size is an odd number from 3, not 1",
+    ),
     "even kernel": (PIXELCNN, ["--model.network.kernel_size=4"], "odd"),
     "grey data": (PIXELCNN, ["--data.binarization=none"], "BernoulliHead is a likelihood of the 2 levels k/1"),
     "other levels": (PLUSPLUS, ["--model.likelihood.num_levels=16"], "a likelihood of the 16 levels k/15"),
