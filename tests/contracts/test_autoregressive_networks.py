@@ -17,6 +17,7 @@ from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 
 
 class Member(NamedTuple):
@@ -33,12 +34,20 @@ class Member(NamedTuple):
     has_blind_spot: bool = False
 
 
+def pixelrnn(kind: type[PixelRNN]) -> Callable[[tuple[int, ...], int, int | None], OrderedNetwork]:
+    return lambda event_shape, params_per_output, num_classes: kind(
+        event_shape, params_per_output, hidden=9, num_layers=2, head_features=24, num_classes=num_classes
+    )
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
     # --- PixelCNN and Gated PixelCNN
     # --- PixelCNN++
     # --- PixelRNN
+    "row_lstm": Member(pixelrnn(RowLSTM), has_blind_spot=True),
+    "diagonal_bilstm": Member(pixelrnn(DiagonalBiLSTM)),
     # --- attention
 }
 
