@@ -1,6 +1,7 @@
 """Plain networks: (B, *in_shape) -> (B, *out_shape)."""
 
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.multi_scale import MultiScale
 from lit_gen.networks.autoregressive.pixelrnn import DiagonalBiLSTM, RowLSTM
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.chain import Chain

@@ -17,6 +17,7 @@ from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.multi_scale import MultiScale
 from lit_gen.networks.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 
 
@@ -40,6 +41,13 @@ def pixelrnn(kind: type[PixelRNN]) -> Callable[[tuple[int, ...], int, int | None
     )
 
 
+def multi_scale(event_shape: tuple[int, ...], params_per_output: int, num_classes: int | None) -> OrderedNetwork:
+    (channels, height, width), arguments = event_shape, {"num_layers": 1, "head_features": 24}
+    arguments |= {"params_per_output": params_per_output, "num_classes": num_classes}
+    small = DiagonalBiLSTM((channels, -(-height // 2), -(-width // 2)), hidden=9, **arguments)
+    return MultiScale(small, DiagonalBiLSTM(event_shape, hidden=9, condition_features=5, **arguments))
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
@@ -48,6 +56,7 @@ MEMBERS = {
     # --- PixelRNN
     "row_lstm": Member(pixelrnn(RowLSTM), has_blind_spot=True),
     "diagonal_bilstm": Member(pixelrnn(DiagonalBiLSTM)),
+    "multi_scale": Member(multi_scale),
     # --- attention
 }
 

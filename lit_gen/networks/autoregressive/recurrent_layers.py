@@ -49,7 +49,7 @@ class RecurrentLayer(nn.Module):
             self.condition = nn.Conv2d(condition_features, parts * hidden, 1, bias=False)
 
     def context(self, label: Tensor | None, condition: Tensor | None) -> Tensor | None:
-        """Class indices (B,) and a map (B, F, H, W) -> their bias to the gates, (B, gates, H, W) or (B, gates, 1, 1)."""
+        """Class indices (B,) and a map (B, F, H, W) -> their bias to the gates, (B, gates, H, W) or less."""
         if self.class_bias is None:
             return None if self.condition is None else self.condition(condition)
         bias = self.class_bias[label][:, :, None, None]
