@@ -120,7 +120,9 @@ class _MultiScaleStepper:
     def _stepper(self, network: OrderedNetwork, given: dict[str, Tensor]) -> Stepper:
         if isinstance(network, Steps):
             return network.stepper(self.num, self.label, **given)
-        raise UserError(f"a {type(network).__name__} has no stepper, which a MultiScale's networks need to be drawn from")
+        raise UserError(
+            f"a {type(network).__name__} has no stepper, which a MultiScale's networks need to be drawn from"
+        )
 
     @torch.no_grad()
     def _start_large(self) -> None:

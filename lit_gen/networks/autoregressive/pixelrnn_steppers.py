@@ -12,7 +12,7 @@ from lit_gen.networks.layers.masked_conv import group_sizes
 class _LayerStep(NamedTuple):
     """One layer at one cell: views of what the stepper keeps, on which ``run`` works in place.
 
-    N examples, g features of the cell's channel in a state, e up to it, k those of the window. Gates lie as i, f, o, g.
+    N examples, g features of the cell's channel in a state, e up to it, k those of the window. Gates lie as g, i, f, o.
 
     Attributes:
         window: (N, k), what the layer sees of its input, and in the Diagonal BiLSTM the state beside.
@@ -64,8 +64,8 @@ class _Gates(NamedTuple):
 
     @classmethod
     def of(cls, gates: Tensor) -> "_Gates":
-        enter, forget, leave, candidate = gates.chunk(4, -1)
-        return cls(gates, gates[..., : 3 * enter.shape[-1]], candidate, enter, forget, leave)
+        candidate, enter, forget, leave = gates.chunk(4, -1)
+        return cls(gates, gates[..., candidate.shape[-1] :], candidate, enter, forget, leave)
 
     def lstm(self, cell: Tensor, scratch: Tensor, state: Tensor) -> None:
         """Eq. 3 in place: the cell state is moved on, the state put where asked."""
@@ -296,7 +296,7 @@ class RowLSTMStepper(_RowByRow):
         self.weights = [
             torch.cat([tap.left, tap.current.unsqueeze(0)]).flatten(0, 1)[:, self.gate_order] for tap in taps
         ]
-        of_states = torch.stack([layer.lstm.weight[0].flatten(0, 1) for layer in self.layers])
+        of_states = torch.stack([layer.lstm.weight[0].flatten(1).T for layer in self.layers])
         self.state_weight = of_states[:, :, self.gate_order]  # (L, reach * h, 4 h)
         self.output_bias = torch.stack([layer.output.bias for layer in self.layers]).unsqueeze(1)  # (L, 1, 2 h)
         self._prepare(network)
@@ -353,7 +353,7 @@ class DiagonalBiLSTMStepper(_RowByRow):
         gates = 4 * self.hidden
         of_inputs = torch.stack([layer.input_to_state.taps().current for layer in self.layers])  # (L, 2 h, 8 h)
         # (L, directions, above and beside, h, 4 h)
-        of_states = torch.stack([layer.lstm.weight.detach() for layer in self.layers])
+        of_states = torch.stack([layer.lstm.weight.permute(0, 2, 3, 1) for layer in self.layers])
         self.weights = torch.cat([of_inputs[:, :, :gates], of_states[:, 0, 1]], 1)[:, :, self.gate_order]
         self.above_weight = of_states[:, 0, 0][:, :, self.gate_order]
         self.right_weight = torch.cat([of_inputs[:, :, gates:], of_states[:, 1, 0]], 1)  # from input, and state above

@@ -84,8 +84,8 @@ class RowLSTMLayer(RecurrentLayer):
 
     def states(self, gates: Tensor) -> Tensor:
         """(B, 4 h, H, W) -> (B, h, H, W)."""
-        rows = gates.permute(2, 0, 3, 1).unsqueeze(1)  # (H, 1, B, W, 4 h)
-        return self.lstm(rows).squeeze(1).permute(1, 3, 0, 2)
+        rows = gates.permute(2, 1, 3, 0).unsqueeze(1)  # (H, 1, 4 h, W, B)
+        return self.lstm(rows.contiguous()).squeeze(1).permute(3, 1, 0, 2)
 
 
 class DiagonalBiLSTMLayer(RecurrentLayer):
@@ -104,6 +104,7 @@ class DiagonalBiLSTMLayer(RecurrentLayer):
         """(B, 8 h, H, W) -> (B, h, H, W), both directions added."""
         from_left, from_right = gates.chunk(2, 1)
         skewed = skew(torch.stack([from_left, from_right.flip(3)]))  # (2, B, 4 h, H, diagonals)
-        states = unskew(self.lstm(skewed.permute(4, 0, 1, 3, 2)).permute(1, 2, 4, 3, 0))  # (2, B, h, H, W)
+        states = self.lstm(skewed.permute(4, 0, 2, 3, 1).contiguous())  # (diagonals, 2, h, H, B)
+        states = unskew(states.permute(1, 4, 2, 3, 0))  # (2, B, h, H, W)
         from_left, from_right = states[0], states[1].flip(3)
         return from_left + nn.functional.pad(from_right[:, :, :-1], (0, 0, 1, 0))

@@ -1,33 +1,20 @@
-"""LSTMs that go through a map line by line."""
+"""LSTMs that go through a map line by line.
 
-from typing import NamedTuple
+van den Oord, Kalchbrenner & Kavukcuoglu, Pixel Recurrent Neural Networks (2016), Eq. 3,
+https://arxiv.org/abs/1601.06759
+"""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-class LineStates(NamedTuple):
-    """What an LSTM keeps of one line of N cells.
-
-    Attributes:
-        state: (D, B, N, h), h.
-        cell: (D, B, N, h), c.
-    """
-
-    state: Tensor
-    cell: Tensor
+from torch.autograd.function import once_differentiable
 
 
 class LineLSTM(nn.Module):
     """LSTMs over the lines of a map: all cells of a line at once, each from its neighbours in the line before.
 
-    With gates i, f, o and the candidate g, cell states c and states h, and * a convolution along the line:
-    (i, f, o, g) = (s, s, s, tanh)(from input + weight * h_before), c = f c_before + i g, h = o tanh(c). The states
+    With the candidate g, gates i, f and o, cell states c and states h, and * a convolution along the line:
+    (g, i, f, o) = (tanh, s, s, s)(from input + weight * h_before), c = f c_before + i g, h = o tanh(c). The states
     before the first line and beyond the ends of one are zero.
-
-    van den Oord, Kalchbrenner & Kavukcuoglu, Pixel Recurrent Neural Networks (2016), Eq. 3,
-    https://arxiv.org/abs/1601.06759
 
     Args:
         hidden: h, features of a state.
@@ -36,35 +23,113 @@ class LineLSTM(nn.Module):
         num_directions: D, how many LSTMs go side by side, each with weights of its own.
 
     Attributes:
-        weight: (D, before + 1 + after, h, 4 h), what a neighbour's state adds to the gates.
+        weight: (D, 4 h, before + 1 + after, h), what a neighbour's state adds to g, i, f and o.
     """
 
     def __init__(self, hidden: int, before: int, after: int, num_directions: int = 1) -> None:
         super().__init__()
         self.hidden, self.before, self.after = hidden, before, after
         reach = before + 1 + after
-        self.weight = nn.Parameter(torch.empty(num_directions, reach, hidden, 4 * hidden))
+        self.weight = nn.Parameter(torch.empty(num_directions, 4 * hidden, reach, hidden))
         bound = (reach * hidden) ** -0.5
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, from_input: Tensor) -> Tensor:
-        """What the input adds to the gates, (T, D, B, N, 4 h) of T lines of N cells -> states (T, D, B, N, h)."""
-        zeros = from_input.new_zeros(*from_input.shape[1:-1], self.hidden)
-        last = LineStates(zeros, zeros)
-        states = []
-        for of_line in from_input:
-            last = self.line(of_line, last)
-            states.append(last.state)
-        return torch.stack(states)
+        """What the input adds to the gates, (T, D, 4 h, N, B) of T lines of N cells -> states (T, D, h, N, B)."""
+        # Sums over many lines in half precision would be too coarse.
+        with torch.autocast(from_input.device.type, enabled=False):
+            return _Lines.apply(from_input.to(self.weight.dtype), self.weight, self.before)
 
-    def line(self, from_input: Tensor, last: LineStates) -> LineStates:
-        """(D, B, N, 4 h) of a line and what is kept of the one before -> what to keep of it."""
-        length = from_input.shape[2]
-        padded = F.pad(last.state, (0, 0, self.before, self.after))
-        neighbours = [padded[:, :, at : at + length] for at in range(self.before + 1 + self.after)]
-        from_states = torch.cat(neighbours, 3).flatten(1, 2)  # (D, B * N, reach * h)
-        gates = torch.baddbmm(from_input.flatten(1, 2), from_states, self.weight.flatten(1, 2)).view_as(from_input)
-        switches, candidate = gates.split([3 * self.hidden, self.hidden], 3)
-        enter, forget, leave = switches.sigmoid().chunk(3, 3)
-        cell = torch.addcmul(forget * last.cell, enter, candidate.tanh())
-        return LineStates(leave * cell.tanh(), cell)
+
+class _Lines(torch.autograd.Function):
+    """The LSTMs and their gradient. What needn't wait for a line is computed for all of them in one call."""
+
+    @staticmethod
+    def forward(ctx, from_input: Tensor, weight: Tensor, before: int) -> Tensor:
+        num_lines, directions, _, length, batch = from_input.shape
+        reach, hidden = weight.shape[2:]
+        states = from_input.new_empty(num_lines, directions, hidden, length, batch)
+        cells, gates = torch.empty_like(states), torch.empty_like(from_input, memory_format=torch.contiguous_format)
+        neighbours = from_input.new_zeros(num_lines, directions, reach, hidden, length, batch)
+        overlaps = _overlaps(reach, before, length)
+        for t in range(num_lines):
+            if t > 0:
+                cells[t] = cells[t - 1]
+                for number, (there, here) in enumerate(overlaps):
+                    neighbours[t, :, number, :, here] = states[t - 1, :, :, there]
+            else:
+                cells[t] = 0
+            next_line(from_input[t], neighbours[t], weight, gates[t], cells[t], states[t])
+        ctx.save_for_backward(gates, cells, neighbours, weight)
+        ctx.overlaps = overlaps
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, for_states: Tensor) -> tuple[Tensor, Tensor, None]:
+        gates, cells, neighbours, weight = ctx.saved_tensors
+        for_gates, cell_of_state, forget = _slopes(gates.unflatten(2, (4, -1)), cells)
+        back = weight.flatten(2).mT.contiguous()  # (D, reach * h, 4 h)
+        for_state, for_cell = torch.zeros_like(cells[0]), torch.zeros_like(cells[0])
+        for t in reversed(range(len(gates))):
+            for_state += for_states[t]
+            for_cell.addcmul_(for_state, cell_of_state[t])
+            for_gates[t, :, :3] *= for_cell.unsqueeze(1)
+            for_gates[t, :, 3] *= for_state
+            for_cell *= forget[t]
+            for_neighbours = (back @ for_gates[t].flatten(1, 2).flatten(2)).view(neighbours.shape[1:])
+            for_state.zero_()
+            for number, (there, here) in enumerate(ctx.overlaps):
+                for_state[:, :, there] += for_neighbours[:, number, :, here]
+        for_gates = for_gates.flatten(2, 3)
+        for_weight = for_gates.flatten(3) @ neighbours.flatten(2, 3).flatten(3).mT  # (T, D, 4 h, reach * h)
+        return for_gates, for_weight.sum(0).view_as(weight), None
+
+
+def next_line(
+    from_input: Tensor, neighbours: Tensor, weight: Tensor, gates: Tensor, cell: Tensor, state: Tensor
+) -> None:
+    """One line of cells, in place.
+
+    Args:
+        from_input: (D, 4 h, N, B), what the input adds to the gates.
+        neighbours: (D, reach, h, N, B), the states of each cell's neighbours in the line before.
+        weight: (D, 4 h, reach, h).
+        gates: (D, 4 h, N, B), where g, i, f and o are put.
+        cell: (D, h, N, B), the cell states of the line before, and afterwards those of this one.
+        state: (D, h, N, B), where the states are put.
+    """
+    from_states = neighbours.flatten(1, 2).flatten(2)  # (D, reach * h, N * B)
+    torch.baddbmm(from_input.flatten(2), weight.flatten(2), from_states, out=gates.view(*gates.shape[:2], -1))
+    candidate, enter, forget, leave = gates.chunk(4, 1)
+    candidate.tanh_()
+    gates[:, state.shape[1] :].sigmoid_()
+    cell.mul_(forget).addcmul_(enter, candidate)
+    torch.tanh(cell, out=state).mul_(leave)
+
+
+def _slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Derivatives of all lines, from gates (T, D, 4, h, N, B) and cell states (T, D, h, N, B).
+
+    Returns:
+        of the cell state by the inputs of g, i and f, and of the state by that of o, (T, D, 4, h, N, B); of the state
+        by the cell state; of the cell state by that of the line before.
+    """
+    candidate, enter, forget, leave = gates.unbind(2)
+    slopes, tanh = torch.empty_like(gates), cells.tanh()
+    slopes[:, :, 0] = enter * (1 - candidate.square())
+    slopes[:, :, 1] = enter * (1 - enter) * candidate
+    slopes[0, :, 2] = 0
+    slopes[1:, :, 2] = (forget * (1 - forget))[1:] * cells[:-1]
+    slopes[:, :, 3] = leave * (1 - leave) * tanh
+    return slopes, leave * (1 - tanh.square()), forget
+
+
+def _overlaps(reach: int, before: int, length: int) -> list[tuple[slice, slice]]:
+    """For each neighbour, where in the line before it lies, and of which cells of the line it is one."""
+    overlaps = []
+    for shift in range(-before, reach - before):
+        ahead, behind = max(0, shift), max(0, -shift)
+        there, here = slice(ahead, max(0, length - behind)), slice(behind, max(0, length - ahead))
+        overlaps.append((there, here))
+    return overlaps
