@@ -3,151 +3,18 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lit_gen.networks.autoregressive.pixelrnn_cells import (
+    FirstLayer,
+    Gates,
+    Head,
+    LayerStep,
+    gates_by_channel,
+    one_by_one,
+    parts_by_channel,
+)
 from lit_gen.networks.layers.masked_conv import group_sizes
-
-
-class _LayerStep(NamedTuple):
-    """One layer at one cell: views of what the stepper keeps, on which ``run`` works in place.
-
-    N examples, g features of the cell's channel in a state, e up to it, k those of the window. Gates lie as g, i, f, o.
-
-    Attributes:
-        window: (N, k), what the layer sees of its input, and in the Diagonal BiLSTM the state beside.
-        weight: (k, 4 g), from the window to the gates.
-        from_rows: (N, 4 g), what finished rows and biases add to the gates.
-        gates: (N, 4 g), scratch.
-        scratch: (N, g).
-        cell: (N, g), the cell state before, and after it that of this cell.
-        state: (N, g), where the state is put.
-        states: (N, e), the state of this channel and those before.
-        output_weight: (e, 2 g).
-        output_from_rows: (N or 1, 2 g), what finished rows and the bias add to the output.
-        output: (N, 2 g), scratch.
-        below: (N, 2 g), the layer's input.
-        above: (N, 2 g), where the layer's output is put.
-    """
-
-    window: Tensor
-    weight: Tensor
-    from_rows: Tensor
-    gates: "_Gates"
-    scratch: Tensor
-    cell: Tensor
-    state: Tensor
-    states: Tensor
-    output_weight: Tensor
-    output_from_rows: Tensor
-    output: Tensor
-    below: Tensor
-    above: Tensor
-
-    def run(self) -> None:
-        gates = self.gates
-        torch.addmm(self.from_rows, self.window, self.weight, out=gates.all)
-        gates.lstm(self.cell, self.scratch, self.state)
-        torch.addmm(self.output_from_rows, self.states, self.output_weight, out=self.output)
-        torch.add(self.below, self.output, out=self.above)
-
-
-class _Gates(NamedTuple):
-    """A buffer for gates (..., 4 g) and its parts."""
-
-    all: Tensor
-    switches: Tensor
-    candidate: Tensor
-    enter: Tensor
-    forget: Tensor
-    leave: Tensor
-
-    @classmethod
-    def of(cls, gates: Tensor) -> "_Gates":
-        candidate, enter, forget, leave = gates.chunk(4, -1)
-        return cls(gates, gates[..., candidate.shape[-1] :], candidate, enter, forget, leave)
-
-    def lstm(self, cell: Tensor, scratch: Tensor, state: Tensor) -> None:
-        """Eq. 3 in place: the cell state is moved on, the state put where asked."""
-        self.switches.sigmoid_()
-        self.candidate.tanh_()
-        cell.mul_(self.forget).addcmul_(self.enter, self.candidate)
-        torch.tanh(cell, out=scratch)
-        torch.mul(self.leave, scratch, out=state)
-
-
-class _FirstLayer:
-    """The first layer's convolution of the image, which it keeps as far down as the kernel reaches."""
-
-    def __init__(self, network: nn.Module, num: int) -> None:
-        conv = network.first
-        channels, _, width = network.event_shape
-        reach, new = conv.left, conv.weight.new_zeros
-        self.bias, self.kernel = conv.bias.detach(), conv.masked_weight.detach()[:, :, :-1]
-        self.rows = new(num, channels, reach, width + 2 * reach)  # above, in [-1, 1]
-        self.row = new(num, reach + width, channels)
-        self.from_rows = new(width, num, conv.out_channels)
-        taps = conv.taps()
-        weight = torch.cat([taps.left, taps.current.unsqueeze(0)]).flatten(0, 1)
-        self.weights = weight.split(group_sizes(conv.out_channels, channels), 1)
-        self.windows = [self.row[:, at : at + reach + 1].view(num, -1) for at in range(width)]
-        self.values = [self.row[:, reach + at].split(1, 1) for at in range(width)]
-        self.reach, self.width = reach, width
-
-    @property
-    def pixels(self) -> Tensor:
-        """(N, W, C) the row, in [-1, 1]."""
-        return self.row[:, self.reach :]
-
-    def end_row(self) -> None:
-        self.rows[:, :, :-1] = self.rows[:, :, 1:].clone()
-        self.rows[:, :, -1, self.reach : self.reach + self.width] = self.pixels.transpose(1, 2)
-
-    def start_row(self) -> None:
-        self.from_rows.copy_(F.conv2d(self.rows, self.kernel, self.bias).squeeze(2).permute(2, 0, 1))
-
-
-class _Head:
-    """The head's layers at one cell."""
-
-    def __init__(self, network: nn.Module, last: Tensor) -> None:
-        hidden, params = network.head[1], network.head[3]
-        channels = network.event_shape[0]
-        self.last = last.split(group_sizes(hidden.in_channels, channels), 1)
-        lit, between = torch.zeros_like(last), last.new_zeros(len(last), hidden.out_channels)
-        self.lit, self.lit_so_far = _parts(lit, channels)
-        self.between, self.between_so_far = _parts(between, channels)
-        self.hidden = _one_by_one(hidden, channels)
-        self.params = _one_by_one(params, channels)
-
-    def __call__(self, channel: int) -> Tensor:
-        """The parameters (N, P) of a channel, those before it having been asked for."""
-        torch.clamp_min(self.last[channel], 0, out=self.lit[channel])
-        between = self.between[channel]
-        weight, bias = self.hidden[channel]
-        torch.addmm(bias, self.lit_so_far[channel], weight, out=between).relu_()
-        weight, bias = self.params[channel]
-        return torch.addmm(bias, self.between_so_far[channel], weight)
-
-
-def _parts(x: Tensor, num_groups: int) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    """(N, features) -> the features of each group, and those of each with all groups before."""
-    sizes = group_sizes(x.shape[1], num_groups)
-    return x.split(sizes, 1), [x[:, : sum(sizes[: group + 1])] for group in range(num_groups)]
-
-
-def _one_by_one(conv: nn.Module, num_groups: int) -> list[tuple[Tensor, Tensor]]:
-    """For each group the weight (inputs up to its own, outputs) and bias (outputs,) of a masked 1x1 convolution."""
-    ends = torch.tensor(group_sizes(conv.in_channels, num_groups)).cumsum(0).tolist()
-    sizes = group_sizes(conv.out_channels, num_groups)
-    weights, biases = conv.taps().current.split(sizes, 1), conv.bias.detach().split(sizes)
-    return [(weight[:end].contiguous(), bias) for end, weight, bias in zip(ends, weights, biases, strict=True)]
-
-
-def _gates_by_channel(hidden: int, num_groups: int) -> list[Tensor]:
-    """For each group the numbers, among 4 hidden gates, of its own."""
-    features = torch.arange(4 * hidden).view(4, hidden)
-    return [part.flatten() for part in features.split(group_sizes(hidden, num_groups), 1)]
 
 
 class _Column(NamedTuple):
@@ -173,8 +40,8 @@ class _RowByRow:
         self.num, self.label, self.condition = num, label, condition
         self.layers = network.layers
         self.hidden = self.layers[0].lstm.hidden
-        self.gate_order = torch.cat(_gates_by_channel(self.hidden, self.channels))
-        self.first = _FirstLayer(network, num)
+        self.first = FirstLayer(network, num)
+        self.gate_order = torch.cat(gates_by_channel(self.hidden, self.channels)).to(self.first.row.device)
         self.from_rows = self._zeros(len(self.layers), self.width, num, 4 * self.hidden)
         self.done = 0
 
@@ -194,11 +61,11 @@ class _RowByRow:
     def _prepare(self, network: nn.Module) -> None:
         """Lay out the work of a row: for each of its cells the layers' steps."""
         last = self._zeros(self.num, 2 * self.hidden)
-        self.head = _Head(network, last)
+        self.head = Head(network, last)
         sizes = group_sizes(self.hidden, self.channels)
-        self.scratch = [(_Gates.of(self._zeros(self.num, 4 * size)), self._zeros(self.num, size)) for size in sizes]
-        self.outputs = _parts(self._zeros(self.num, 2 * self.hidden), self.channels)[0]
-        self.output_weights = [_one_by_one(layer.output, self.channels) for layer in self.layers]
+        self.scratch = [(Gates.of(self._zeros(self.num, 4 * size)), self._zeros(self.num, size)) for size in sizes]
+        self.outputs = parts_by_channel(self._zeros(self.num, 2 * self.hidden), self.channels)[0]
+        self.output_weights = [one_by_one(layer.output, self.channels) for layer in self.layers]
         self.gate_weights = [weight.split([4 * size for size in sizes], 1) for weight in self.weights]
         self.steps, self.starts = [], []
         for at in range(self.width):
@@ -206,20 +73,21 @@ class _RowByRow:
             belows = [column.below for column in columns] + [last]
             self.steps.append([self._steps(channel, at, columns, belows) for channel in range(self.channels)])
             of_first = self.first.from_rows[at], columns[0].below
-            self.starts.append(list(zip(*(_parts(x, self.channels)[0] for x in of_first), strict=True)))
+            self.starts.append(list(zip(*(parts_by_channel(x, self.channels)[0] for x in of_first), strict=True)))
         self.minus_one = -torch.ones_like(last[:1, :1])
 
-    def _steps(self, channel: int, at: int, columns: list[_Column], belows: list[Tensor]) -> list[_LayerStep]:
+    def _steps(self, channel: int, at: int, columns: list[_Column], belows: list[Tensor]) -> list[LayerStep]:
         sizes = group_sizes(self.hidden, self.channels)
         begin, end = sum(sizes[:channel]), sum(sizes[: channel + 1])
         gates, scratch = self.scratch[channel]
         steps = []
         for number, column in enumerate(columns):
             below, above, output_from_rows = (
-                _parts(x, self.channels)[0][channel] for x in (*belows[number : number + 2], column.output_from_rows)
+                parts_by_channel(x, self.channels)[0][channel]
+                for x in (*belows[number : number + 2], column.output_from_rows)
             )
             steps.append(
-                _LayerStep(
+                LayerStep(
                     window=column.window,
                     weight=self.gate_weights[number][channel],
                     from_rows=self.from_rows[number, at, :, 4 * begin : 4 * end],
@@ -345,7 +213,7 @@ class DiagonalBiLSTMStepper(_RowByRow):
         self.right_gates = self._zeros(count, self.width, num, 4 * hidden)
         self.right_states = self._zeros(count, self.width + 1, num, hidden)
         self.right_cell, self.right_scratch = self._zeros(2, count, num, hidden)
-        self.right_switches = _Gates.of(self._zeros(count, num, 4 * hidden))
+        self.right_switches = Gates.of(self._zeros(count, num, 4 * hidden))
         self._take_weights(network)
         self._prepare(network)
 
