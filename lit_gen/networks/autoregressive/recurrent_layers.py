@@ -84,8 +84,8 @@ class RowLSTMLayer(RecurrentLayer):
 
     def states(self, gates: Tensor) -> Tensor:
         """(B, 4 h, H, W) -> (B, h, H, W)."""
-        rows = gates.permute(2, 1, 3, 0).unsqueeze(1)  # (H, 1, 4 h, W, B)
-        return self.lstm(rows.contiguous()).squeeze(1).permute(3, 1, 0, 2)
+        rows = _examples_last(gates).transpose(0, 1).unsqueeze(1)  # (H, 1, 4 h, W, B)
+        return _examples_first(self.lstm(rows).squeeze(1).transpose(0, 1))
 
 
 class DiagonalBiLSTMLayer(RecurrentLayer):
@@ -102,9 +102,19 @@ class DiagonalBiLSTMLayer(RecurrentLayer):
 
     def states(self, gates: Tensor) -> Tensor:
         """(B, 8 h, H, W) -> (B, h, H, W), both directions added."""
-        from_left, from_right = gates.chunk(2, 1)
-        skewed = skew(torch.stack([from_left, from_right.flip(3)]))  # (2, B, 4 h, H, diagonals)
-        states = self.lstm(skewed.permute(4, 0, 2, 3, 1).contiguous())  # (diagonals, 2, h, H, B)
-        states = unskew(states.permute(1, 4, 2, 3, 0))  # (2, B, h, H, W)
-        from_left, from_right = states[0], states[1].flip(3)
-        return from_left + nn.functional.pad(from_right[:, :, :-1], (0, 0, 1, 0))
+        # both directions' gates are features of one map, that from the right in a mirror
+        from_left, from_right = _examples_last(gates).chunk(2)  # (4 h, H, W, B)
+        diagonals = skew(torch.cat([from_left, from_right.flip(2)])).unflatten(1, (2, -1))
+        from_left, from_right = unskew(self.lstm(diagonals).flatten(1, 2)).chunk(2)  # (h, H, W, B)
+        below = nn.functional.pad(from_right[:, :-1].flip(2), (0, 0, 0, 0, 1, 0))
+        return _examples_first(from_left + below)
+
+
+def _examples_last(x: Tensor) -> Tensor:
+    """(B, F, H, W) -> (F, H, W, B): lines of cells in one piece of memory, examples and all."""
+    return x.flatten(1).T.contiguous().view(*x.shape[1:], len(x))
+
+
+def _examples_first(x: Tensor) -> Tensor:
+    """(F, H, W, B) -> (B, F, H, W)."""
+    return x.flatten(0, 2).T.contiguous().view(-1, *x.shape[:3])

@@ -38,35 +38,39 @@ class LineLSTM(nn.Module):
         """What the input adds to the gates, (T, D, 4 h, N, B) of T lines of N cells -> states (T, D, h, N, B)."""
         # Sums over many lines in half precision would be too coarse.
         with torch.autocast(from_input.device.type, enabled=False):
-            return _Lines.apply(from_input.to(self.weight.dtype), self.weight, self.before)
+            return _Lines.apply(from_input.to(self.weight.dtype), self.weight, self.before, torch.is_grad_enabled())
 
 
 class _Lines(torch.autograd.Function):
     """The LSTMs and their gradient. What needn't wait for a line is computed for all of them in one call."""
 
     @staticmethod
-    def forward(ctx, from_input: Tensor, weight: Tensor, before: int) -> Tensor:
+    def forward(ctx, from_input: Tensor, weight: Tensor, before: int, keep: bool) -> Tensor:
         num_lines, directions, _, length, batch = from_input.shape
         reach, hidden = weight.shape[2:]
         states = from_input.new_empty(num_lines, directions, hidden, length, batch)
-        cells, gates = torch.empty_like(states), torch.empty_like(from_input, memory_format=torch.contiguous_format)
-        neighbours = from_input.new_zeros(num_lines, directions, reach, hidden, length, batch)
+        # Where no gradient is wanted, one line's place does for all.
+        num_kept = num_lines if keep else 1
+        cells = states.new_zeros(num_kept, *states.shape[1:])
+        gates = states.new_empty(num_kept, *from_input.shape[1:])
+        neighbours = states.new_zeros(num_kept, directions, reach, hidden, length, batch)
         overlaps = _overlaps(reach, before, length)
         for t in range(num_lines):
-            if t > 0:
+            at = t if keep else 0
+            if keep and t > 0:
                 cells[t] = cells[t - 1]
+            if t > 0:
                 for number, (there, here) in enumerate(overlaps):
-                    neighbours[t, :, number, :, here] = states[t - 1, :, :, there]
-            else:
-                cells[t] = 0
-            next_line(from_input[t], neighbours[t], weight, gates[t], cells[t], states[t])
-        ctx.save_for_backward(gates, cells, neighbours, weight)
-        ctx.overlaps = overlaps
+                    neighbours[at, :, number, :, here] = states[t - 1, :, :, there]
+            next_line(from_input[t], neighbours[at], weight, gates[at], cells[at], states[t])
+        if keep:
+            ctx.save_for_backward(gates, cells, neighbours, weight)
+            ctx.overlaps = overlaps
         return states
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, for_states: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx, for_states: Tensor) -> tuple[Tensor, Tensor, None, None]:
         gates, cells, neighbours, weight = ctx.saved_tensors
         for_gates, cell_of_state, forget = _slopes(gates.unflatten(2, (4, -1)), cells)
         back = weight.flatten(2).mT.contiguous()  # (D, reach * h, 4 h)
@@ -83,7 +87,7 @@ class _Lines(torch.autograd.Function):
                 for_state[:, :, there] += for_neighbours[:, number, :, here]
         for_gates = for_gates.flatten(2, 3)
         for_weight = for_gates.flatten(3) @ neighbours.flatten(2, 3).flatten(3).mT  # (T, D, 4 h, reach * h)
-        return for_gates, for_weight.sum(0).view_as(weight), None
+        return for_gates, for_weight.sum(0).view_as(weight), None, None
 
 
 def next_line(
