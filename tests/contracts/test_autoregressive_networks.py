@@ -21,9 +21,11 @@ from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
 from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.made import MADE
+from lit_gen.networks.autoregressive.multi_scale import MultiScale
 from lit_gen.networks.autoregressive.nade import NADE
 from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
 from lit_gen.networks.autoregressive.pixelcnnpp import PixelCNNpp
+from lit_gen.networks.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
 from lit_gen.networks.autoregressive.transformer import CausalTransformer
 
@@ -56,6 +58,19 @@ def pixelcnnpp(num_blocks, num_resolutions, event_shape, params_per_output, num_
     return PixelCNNpp(event_shape, params_per_output, 5, num_blocks, num_resolutions, 0.2, num_classes)
 
 
+def pixelrnn(kind: type[PixelRNN]) -> Callable[[tuple[int, ...], int, int | None], OrderedNetwork]:
+    return lambda event_shape, params_per_output, num_classes: kind(
+        event_shape, params_per_output, hidden=9, num_layers=2, head_features=24, num_classes=num_classes
+    )
+
+
+def multi_scale(event_shape: tuple[int, ...], params_per_output: int, num_classes: int | None) -> OrderedNetwork:
+    (channels, height, width), arguments = event_shape, {"num_layers": 1, "head_features": 24}
+    arguments |= {"params_per_output": params_per_output, "num_classes": num_classes}
+    small = DiagonalBiLSTM((channels, -(-height // 2), -(-width // 2)), hidden=9, **arguments)
+    return MultiScale(small, DiagonalBiLSTM(event_shape, hidden=9, condition_features=5, **arguments))
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
@@ -77,6 +92,9 @@ MEMBERS = {
     "pixelcnnpp": Member(partial(pixelcnnpp, 1, 3), by_channel=False),
     "pixelcnnpp_flat": Member(partial(pixelcnnpp, 2, 1), by_channel=False),
     # --- PixelRNN
+    "row_lstm": Member(pixelrnn(RowLSTM), has_blind_spot=True),
+    "diagonal_bilstm": Member(pixelrnn(DiagonalBiLSTM)),
+    "multi_scale": Member(multi_scale),
     # --- attention
     "transformer": Member(
         lambda event_shape, params_per_output, num_classes: CausalTransformer(
