@@ -83,12 +83,11 @@ class FirstLayer:
         conv = network.first
         channels, _, width = network.event_shape
         reach, new = conv.left, conv.weight.new_zeros
-        self.bias, self.kernel = conv.bias.detach(), conv.masked_weight.detach()[:, :, :-1]
+        self.bias, self.kernel = conv.bias.detach(), conv.weight_above.detach()
         self.rows = new(num, channels, reach, width + 2 * reach)  # above, in [-1, 1]
         self.row = new(num, reach + width, channels)
         self.from_rows = new(width, num, conv.out_channels)
-        taps = conv.taps()
-        weight = torch.cat([taps.left, taps.current.unsqueeze(0)]).flatten(0, 1)
+        weight = conv.weight_of_row.detach().flatten(0, 1)
         self.weights = weight.split(group_sizes(conv.out_channels, channels), 1)
         self.windows = [self.row[:, at : at + reach + 1].view(num, -1) for at in range(width)]
         self.values = [self.row[:, reach + at].split(1, 1) for at in range(width)]
@@ -140,7 +139,7 @@ def one_by_one(conv: nn.Module, num_groups: int) -> list[tuple[Tensor, Tensor]]:
     """For each group the weight (inputs up to its own, outputs) and bias (outputs,) of a masked 1x1 convolution."""
     ends = torch.tensor(group_sizes(conv.in_channels, num_groups)).cumsum(0).tolist()
     sizes = group_sizes(conv.out_channels, num_groups)
-    weights, biases = conv.taps().current.split(sizes, 1), conv.bias.detach().split(sizes)
+    weights, biases = conv.weight_of_row.detach()[-1].split(sizes, 1), conv.bias.detach().split(sizes)
     return [(weight[:end].contiguous(), bias) for end, weight, bias in zip(ends, weights, biases, strict=True)]
 
 

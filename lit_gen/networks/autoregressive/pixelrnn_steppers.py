@@ -160,10 +160,8 @@ class RowLSTMStepper(_RowByRow):
         self.inputs = self._zeros(count, num, self.reach + self.width, 2 * self.hidden)
         self.states = self._zeros(count, self.beside + self.width + self.beside, num, self.hidden)
         self.cells = self._zeros(count, self.width, num, self.hidden)
-        taps = [layer.input_to_state.taps() for layer in self.layers]
-        self.weights = [
-            torch.cat([tap.left, tap.current.unsqueeze(0)]).flatten(0, 1)[:, self.gate_order] for tap in taps
-        ]
+        weights = [layer.input_to_state.weight_of_row.flatten(0, 1) for layer in self.layers]
+        self.weights = [weight[:, self.gate_order] for weight in weights]
         of_states = torch.stack([layer.lstm.weight[0].flatten(1).T for layer in self.layers])
         self.state_weight = of_states[:, :, self.gate_order]  # (L, reach * h, 4 h)
         self.output_bias = torch.stack([layer.output.bias for layer in self.layers]).unsqueeze(1)  # (L, 1, 2 h)
@@ -219,7 +217,7 @@ class DiagonalBiLSTMStepper(_RowByRow):
 
     def _take_weights(self, network: nn.Module) -> None:
         gates = 4 * self.hidden
-        of_inputs = torch.stack([layer.input_to_state.taps().current for layer in self.layers])  # (L, 2 h, 8 h)
+        of_inputs = torch.stack([layer.input_to_state.weight_of_row[-1] for layer in self.layers])  # (L, 2 h, 8 h)
         # (L, directions, above and beside, h, 4 h)
         of_states = torch.stack([layer.lstm.weight.permute(0, 2, 3, 1) for layer in self.layers])
         self.weights = torch.cat([of_inputs[:, :, :gates], of_states[:, 0, 1]], 1)[:, :, self.gate_order]
@@ -227,7 +225,7 @@ class DiagonalBiLSTMStepper(_RowByRow):
         self.right_weight = torch.cat([of_inputs[:, :, gates:], of_states[:, 1, 0]], 1)  # from input, and state above
         self.right_beside_weight = of_states[:, 1, 1].contiguous()
         self.pixels_weight = network.pixels_to_state.weight.detach().flatten(1).T
-        self.output_weight = torch.stack([layer.output.taps().current for layer in self.layers])  # (L, h, 2 h)
+        self.output_weight = torch.stack([layer.output.weight_of_row[-1] for layer in self.layers])  # (L, h, 2 h)
         self.output_bias = torch.stack([layer.output.bias for layer in self.layers])[:, None, None]
 
     def _column(self, number: int, at: int) -> _Column:

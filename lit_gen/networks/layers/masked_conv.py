@@ -19,12 +19,6 @@ def feature_groups(num_features: int, num_groups: int) -> Tensor:
 
     So layers of one width agree, and P parameters for each of G channels, one channel after the other, fall to the
     channels.
-def group_sizes(num_features: int, num_groups: int) -> list[int]:
-    """How many features each group has: they are divided in runs, of which some are longer by one feature
-    where the number isn't a multiple of the groups'.
-
-    Feature f belongs to group ``f * num_groups // num_features`` of the same division, so that layers of one width
-    agree, and P parameters for each of G channels, one channel after the other, fall to the channels.
 
     Raises:
         UserError: fewer features than groups.
@@ -32,6 +26,15 @@ def group_sizes(num_features: int, num_groups: int) -> list[int]:
     if num_features < num_groups:
         raise UserError(f"{num_features} features cannot be divided among {num_groups} channels: take at least as many")
     return torch.arange(num_features) * num_groups // num_features
+
+
+def group_sizes(num_features: int, num_groups: int) -> list[int]:
+    """How many features each group has.
+
+    Raises:
+        UserError: fewer features than groups.
+    """
+    return feature_groups(num_features, num_groups).bincount().tolist()
 
 
 class RowTaps(NamedTuple):
@@ -45,27 +48,6 @@ class RowTaps(NamedTuple):
 
     features: Tensor
     weight: Tensor
-    return torch.bincount(feature_groups(num_features, num_groups), minlength=num_groups).tolist()
-
-
-def feature_groups(num_features: int, num_groups: int, num_parts: int = 1) -> Tensor:
-    """(num_features,) the group of each feature; of each of ``num_parts`` equal parts alike."""
-    each = num_features // num_parts
-    return (torch.arange(each) * num_groups // each).repeat(num_parts)
-
-
-class CausalTaps(NamedTuple):
-    """A masked kernel by what its taps look at, masks applied, each tap a matrix for rows of features.
-
-    Attributes:
-        above: (rows, columns, in_channels, out_channels), what lies in rows above.
-        left: (columns, in_channels, out_channels), what lies to the left in the same row.
-        current: (in_channels, out_channels), the pixel itself.
-    """
-
-    above: Tensor
-    left: Tensor
-    current: Tensor
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -73,7 +55,6 @@ class MaskedConv2d(nn.Conv2d):
 
     Both kinds of features are divided among ``num_groups`` groups, one for each channel of the image in their order
     (``feature_groups`` says how). Of the pixel itself, mask A lets a group see the groups before it, so that R sees
-    (``group_sizes`` says how). Of the pixel itself, mask A lets a group see the groups before it, so that R sees
     nothing, G sees R, and B sees R and G; it is for the first layer, which looks at the image. Mask B lets a group see
     itself too. With one group, A hides the pixel and B shows it.
 
@@ -113,8 +94,6 @@ class MaskedConv2d(nn.Conv2d):
             raise UserError(f"{out_channels} features cannot be divided into {num_parts} equal parts")
         of_input = feature_groups(in_channels, num_groups)
         of_output = feature_groups(out_channels // num_parts, num_groups).repeat(num_parts).unsqueeze(1)
-        group_sizes(in_channels, num_groups)
-        group_sizes(out_channels // num_parts, num_groups)
         self.above, self.left = rows // 2, columns // 2
         right = self.left if self.above else 0
         super().__init__(in_channels, out_channels, (self.above + 1, self.left + 1 + right), bias=bias)
@@ -125,18 +104,11 @@ class MaskedConv2d(nn.Conv2d):
         allowed[:, :, -1, self.left + 1 :] = False
         self.hides = not allowed.all()
         self.register_buffer("mask", allowed, persistent=False)
-        of_output = feature_groups(out_channels, num_groups, num_parts).unsqueeze(1)
-        of_input = feature_groups(in_channels, num_groups)
-        allowed = torch.ones(self.weight.shape, dtype=torch.bool)
-        allowed[:, :, -1, self.left] = of_output > of_input if mask == "A" else of_output >= of_input
-        allowed[:, :, -1, self.left + 1 :] = False
-        self.register_buffer("mask", None if allowed.all() else allowed, persistent=False)
 
     @property
     def masked_weight(self) -> Tensor:
         """(out_channels, in_channels, rows, columns), zero where the mask hides."""
         return self.weight * self.mask if self.hides else self.weight
-        return self.weight if self.mask is None else self.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
@@ -149,11 +121,16 @@ class MaskedConv2d(nn.Conv2d):
         """(out_channels, in_channels, rows, columns) of the rows above the pixel."""
         return self.weight[:, :, :-1]
 
+    @property
+    def weight_of_row(self) -> Tensor:
+        """(columns, in_channels, out_channels) of the pixel's own row, the farthest on the left first, itself last."""
+        return self.masked_weight[:, :, -1, : self.left + 1].permute(2, 1, 0)
+
     @torch.no_grad()
     def row_taps(self) -> list[RowTaps]:
         """The taps in the pixel's own row, group by group, for a stepper."""
         of_output = feature_groups(self.out_channels // self.num_parts, self.num_groups).repeat(self.num_parts)
-        weight = self.masked_weight[:, :, -1, : self.left + 1].permute(2, 1, 0).flatten(0, 1)  # (columns * in, out)
+        weight = self.weight_of_row.flatten(0, 1)
         taps = []
         for group in range(self.num_groups):
             features = (of_output == group).nonzero().squeeze(1)
@@ -161,8 +138,3 @@ class MaskedConv2d(nn.Conv2d):
             num_rows = self.left * self.in_channels + num_seen
             taps.append(RowTaps(features, weight[:num_rows, features].contiguous()))
         return taps
-    @torch.no_grad()
-    def taps(self) -> CausalTaps:
-        """The kernel in parts, for a stepper."""
-        weight = self.masked_weight.permute(2, 3, 1, 0).contiguous()  # (rows, columns, in, out)
-        return CausalTaps(weight[:-1], weight[-1, : self.left], weight[-1, self.left])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.layers.masked_conv import MaskedConv2d, feature_groups, group_sizes
+from lit_gen.networks.layers.masked_conv import MaskedConv2d, feature_groups
 
 
 def seen(layer: MaskedConv2d, size: int = 7) -> torch.Tensor:
@@ -41,8 +41,6 @@ def test_of_a_pixel_red_green_and_blue_see_those_before_them_and_in_deeper_layer
 def test_features_are_divided_in_runs_at_any_width(width, sizes):
     groups = feature_groups(width, 3)
     assert groups.bincount().tolist() == sizes
-    assert group_sizes(width, 3) == sizes
-    groups = feature_groups(width, 3)
     assert groups.tolist() == sorted(groups.tolist())
     sees = seen(MaskedConv2d(width, width, 3, "B", num_groups=3))[:, :, 3, 3]
     assert torch.equal(sees, groups.unsqueeze(1) >= groups)
@@ -85,18 +83,6 @@ def test_its_taps_above_and_in_the_row_add_up_to_what_it_computes(mask, num_part
     for features, weight in taps:
         seen = in_row[:, : len(weight)] @ weight
         torch.testing.assert_close((layer.bias + above)[:, features] + seen, whole[:, features])
-
-
-def test_its_taps_add_up_to_what_it_computes():
-    torch.manual_seed(0)
-    layer = MaskedConv2d(4, 6, (5, 3), "B", num_groups=2).double()
-    x = torch.rand(2, 4, 5, 6, dtype=torch.float64)
-    above, left, current = layer.taps()
-    assert above.shape == (2, 3, 4, 6)
-    assert left.shape == (1, 4, 6)
-    at = layer.bias + x[:, :, 3, 2] @ current + x[:, :, 3, 1] @ left[0]
-    at = at + torch.einsum("ncij,ijco->no", x[:, :, 1:3, 1:4], above)
-    torch.testing.assert_close(at, layer(x)[:, :, 3, 2])
 
 
 @pytest.mark.parametrize(
