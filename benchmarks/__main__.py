@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import few_labels, fit_overhead, memory, nll, pca
+from benchmarks import few_labels, fit_overhead, memory, nll, pca, pixel_sampling
 from benchmarks.harness import HEADER
 
 CLAIMS = {
@@ -14,6 +14,7 @@ CLAIMS = {
     "memory": memory.results,
     "nll": nll.results,
     "pca": pca.results,
+    "pixel_sampling": pixel_sampling.results,
 }
 """Each name's function, which yields Results."""
 

@@ -26,6 +26,7 @@ from benchmarks.harness import Result, compare
 from lit_gen.cli.lean import ask_cuda_cheaply
 from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
+from lit_gen.freed_memory import keep_freed_memory
 
 GOAL = 1.10
 TURNS = 15
@@ -203,50 +204,80 @@ def rbm_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -
     return timed(turn, step, x)
 
 
-def row(name: str, turn: Turn, prepare: Callable[[], LitGenCLI], by_hand, x: torch.Tensor, detail: str) -> Result:
-    """Measure one model."""
-    detail = f"{detail}, batch {BATCH}, {turn.steps} steps a turn"
-    return compare(name, partial(fit, turn, prepare), partial(by_hand, turn, prepare, x), GOAL, detail, TURNS)
+def pixelcnn_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -> float:
+    """Maximum likelihood of binary pixels as one would write it in a script, on the config's network."""
+    model = prepare().model.train()
+    network = model.network
+    optimizer = model.optimizer(network.parameters())
+
+    def step(batch: torch.Tensor) -> None:
+        logits = network(batch).squeeze(1)
+        loss = F.binary_cross_entropy_with_logits(logits, batch, reduction="sum") / len(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return timed(turn, step, x)
+
+
+class Claim(NamedTuple):
+    """One model: how long its turns are, its config, and its other side with what that trains on."""
+
+    model: str
+    turn: Turn
+    words: list[str]
+    by_hand: Callable[[Turn, Callable[[], LitGenCLI], torch.Tensor], float]
+    x: torch.Tensor
+
+
+def array_file(folder: Path, name: str, images: np.ndarray) -> list[str]:
+    """Arguments that train on these images, (N, H, W) uint8."""
+    path = folder / f"{name}.npy"
+    np.save(path, images)
+    shape = f"[1,{images.shape[1]},{images.shape[2]}]"
+    data = ["--data=lit_gen.data.ArrayFile", f"--data.path={path}", f"--data.image_shape={shape}"]
+    return [*data, "--data.binarization=none"]
+
+
+def claims(folder: Path) -> Iterator[Claim]:
+    """The models, on images and points that are made up."""
+    images = np.random.default_rng(0).integers(0, 256, (20_000, 28, 28), dtype=np.uint8)
+    binary = (images[:, 10:18, 10:18] > 127).astype(np.uint8) * 255
+    file = array_file(folder, "images", images)
+    x, x_binary = (torch.from_numpy(part).unsqueeze(1) for part in (images, binary))
+    vae = ["conf/vaes/vae_mnist.yaml", *file, "--model.scheduler=null"]
+    yield Claim("vae", SMALL, vae, vae_by_hand, x)
+    iwae = [*vae, "--model.objective=lit_gen.objectives.ImportanceWeighted", "--model.objective.num_samples=5"]
+    yield Claim("iwae", MEDIUM, iwae, iwae_by_hand, x)
+    yield Claim("conv_vae", LARGE, ["conf/vaes/vae_conv_mnist.yaml", *file, "--model.beta=1.0"], vae_by_hand, x)
+    yield Claim("dcgan", LARGE, ["conf/gans/dcgan_mnist.yaml", *file], gan_by_hand, x)
+    ring = ["conf/gans/gan_ring.yaml"]
+    points = next(iter(build(folder, SMALL, *ring).datamodule.train_dataloader())).x.repeat(100, 1)
+    yield Claim("mlp_gan", SMALL, ring, gan_by_hand, points)
+    cd = ["--model.num_chains=null", "--model.scheduler=null", "--model.optimizer.momentum=0.9"]
+    yield Claim("rbm", MEDIUM, ["conf/energy/rbm_mnist.yaml", *file, *cd], rbm_by_hand, x)
+    pixelcnn = ["conf/autoregressive/gated_pixelcnn_digits.yaml", *array_file(folder, "binary", binary)]
+    yield Claim("pixelcnn", MEDIUM, [*pixelcnn, "--model.scheduler=null"], pixelcnn_by_hand, x_binary)
+
+
+def measured(claim: Claim, folder: Path, suffix: str, clock: Callable[[], float]) -> Result:
+    """One row."""
+    turn = claim.turn._replace(clock=clock)
+    prepare = partial(build, folder, turn, *claim.words)
+    ours, by_hand = partial(fit, turn, prepare), partial(claim.by_hand, turn, prepare, claim.x)
+    detail = f"{claim.words[0]}, {torch.get_num_threads()} threads, batch {BATCH}, {turn.steps} steps a turn"
+    return compare(f"fit_overhead_{claim.model}{suffix}", ours, by_hand, GOAL, detail, TURNS)
 
 
 def results() -> Iterator[Result]:
     """Two rows a model."""
     quiet_libraries()
     ask_cuda_cheaply()
+    keep_freed_memory()
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        images = np.random.default_rng(0).integers(0, 256, (20_000, 28, 28), dtype=np.uint8)
-        np.save(folder / "images.npy", images)
-        x = torch.from_numpy(images).unsqueeze(1)
-        file = ["--data=lit_gen.data.ArrayFile", f"--data.path={folder / 'images.npy'}", "--data.image_shape=[1,28,28]"]
-        vae = ["conf/vaes/vae_mnist.yaml", *file, "--data.binarization=none", "--model.scheduler=null"]
-        iwae = [*vae, "--model.objective=lit_gen.objectives.ImportanceWeighted", "--model.objective.num_samples=5"]
-        conv_vae = ["conf/vaes/vae_conv_mnist.yaml", *file, "--data.binarization=none", "--model.beta=1.0"]
-        dcgan = ["conf/gans/dcgan_mnist.yaml", *file]
-        ring = ["conf/gans/gan_ring.yaml"]
-        cd = ["--model.num_chains=null", "--model.scheduler=null", "--model.optimizer.momentum=0.9"]
-        rbm = ["conf/energy/rbm_mnist.yaml", *file, "--data.binarization=none", *cd]
-        data = build(folder, SMALL, *ring).datamodule
-        points = next(iter(data.train_dataloader())).x.repeat(100, 1)
         for suffix, clock, num_threads in (("", time.perf_counter, threads), ("_cpu", time.process_time, 1)):
             torch.set_num_threads(num_threads)
-            small, medium, large = (turn._replace(clock=clock) for turn in (SMALL, MEDIUM, LARGE))
-            for model, turn, words, by_hand, tensors in (
-                ("vae", small, vae, vae_by_hand, x),
-                ("iwae", medium, iwae, iwae_by_hand, x),
-                ("conv_vae", large, conv_vae, vae_by_hand, x),
-                ("dcgan", large, dcgan, gan_by_hand, x),
-                ("mlp_gan", small, ring, gan_by_hand, points),
-                ("rbm", medium, rbm, rbm_by_hand, x),
-            ):
-                prepare = partial(build, folder, turn, *words)
-                yield row(
-                    f"fit_overhead_{model}{suffix}",
-                    turn,
-                    prepare,
-                    by_hand,
-                    tensors,
-                    f"{words[0]}, {num_threads} threads",
-                )
+            for claim in claims(Path(name)):
+                yield measured(claim, Path(name), suffix, clock)
         torch.set_num_threads(threads)

@@ -30,10 +30,18 @@ class Result(NamedTuple):
 
     def line(self) -> str:
         """``name  median ratio  spread  goal  ok|short``."""
-        return f"{self.name:<34}{self.ratio:8.3f}{self.spread:8.3f}{self.goal:8.2f}  {'ok' if self.ok else 'short'}"
+        figures = "".join(
+            f"{_shown(value, places):>10}" for value, places in ((self.ratio, 3), (self.spread, 3), (self.goal, 2))
+        )
+        return f"{self.name:<34}{figures}  {'ok' if self.ok else 'short'}"
 
 
-HEADER = f"{'name':<34}{'ratio':>8}{'spread':>8}{'goal':>8}"
+def _shown(value: float, num_places: int) -> str:
+    """A number to so many places, or if it is small to as many digits."""
+    return f"{value:.{num_places}f}" if value >= 0.1 or value == 0 else f"{value:.{num_places}g}"
+
+
+HEADER = f"{'name':<34}{'ratio':>10}{'spread':>10}{'goal':>10}"
 
 
 def summarise(name: str, ratios: list[float], goal: float, detail: str) -> Result:

@@ -18,6 +18,7 @@ from lit_gen.callbacks.likelihood import Likelihood, estimate_log_px
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import NormalHead
 from lit_gen.distributions.priors import StandardNormal
+from lit_gen.freed_memory import keep_freed_memory
 from lit_gen.models.vaes.base import CPU_ROWS
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.networks.layers.tanh import Tanh
@@ -59,6 +60,7 @@ def multiply(model: VAE, num_examples: int, num_rows: int, clock: Callable[[], f
 
 def results() -> Iterator[Result]:
     """Wall seconds with torch's own number of threads, and CPU seconds with one."""
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.manual_seed(0)
     model, x, chunk_size = build(), torch.rand(NUM_EXAMPLES, *IMAGE).round(), Likelihood().chunk_size

@@ -1,5 +1,6 @@
 """The few collective operations that are not Lightning's: each does nothing in a single process."""
 
+import contextlib
 from collections.abc import Iterable
 
 import torch
@@ -15,6 +16,19 @@ def world_size() -> int:
 def rank() -> int:
     """This process's number in [0, world_size)."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def leave_together() -> None:
+    """Wait for the other ranks and end the process group: what a process does last.
+
+    A rank that goes while its group's threads still run, or while another still talks to it, can abort at exit. Where
+    another rank has failed and is gone already, there is nobody to wait for.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    with contextlib.suppress(RuntimeError):
+        dist.barrier()
+    dist.destroy_process_group()
 
 
 def sum_over_ranks(x: Tensor) -> Tensor:

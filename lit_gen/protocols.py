@@ -239,6 +239,9 @@ class Steps(Protocol):
 class DrawsCellByCell(Protocol):
     """A model that draws cell by cell, from what the cells before have left."""
 
+    event_shape: tuple[int, ...]
+    """Shape of one example."""
+
     naive_sampling: bool
     """Whether to draw with the whole network for every cell instead, as a reference."""
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from lit_gen.cli import lean, one_run, run_folder, run_record, staged_run, stages
 from lit_gen.cli.lit_gen_cli import LitGenCLI
+from lit_gen.distributed import leave_together
 from lit_gen.errors import UserError
+from lit_gen.freed_memory import keep_freed_memory
 
 
 def _arguments_of_run(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
@@ -41,6 +43,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     """
     run_record.quiet_libraries()
     lean.ask_cuda_cheaply()
+    keep_freed_memory()
     arguments, resume = _arguments_of_run(arguments)
     try:
         staged = stages.read(arguments)
@@ -50,5 +53,6 @@ def run(verb: str, arguments: Sequence[str]) -> None:
             staged_run.fit(staged, resume)
         else:
             _one(verb, staged[-1].arguments, None)
+        leave_together()
     finally:
         sys.stdout.flush()

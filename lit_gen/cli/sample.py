@@ -1,7 +1,7 @@
 """``lit-gen sample``: draw from a checkpoint."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lit_gen.cli.options import OptionParser
@@ -19,9 +19,17 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples (default 0)")
     parser.add_argument("--batch_size", type=int, default=500, help="samples drawn at a time (default 500)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    parser.add_argument("--label", type=int, help="the class to draw, of a model conditioned on classes")
+    parser.add_argument("--given", type=Path, metavar="IMAGE", help="a picture whose first rows are kept (see --rows)")
+    parser.add_argument("--rows", type=int, help="how many rows of --given are kept (default: the upper half)")
+    parser.add_argument(
+        "--naive", action="store_true", help="draw pixel by pixel with the whole network: the slow reference"
+    )
     options = parser.parse_args(list(arguments))
     if options.num < 1 or options.batch_size < 1:
         raise UserError(f"--num and --batch_size must be at least 1, not {min(options.num, options.batch_size)}")
+    if options.rows is not None and options.given is None:
+        raise UserError("--rows are rows of an image: name it with --given")
     return options
 
 
@@ -64,21 +72,73 @@ def device_of(name: str):
     return device
 
 
-def draw(model, num_samples: int, seed: int, batch_size: int, device):
+def image_at(path: Path, image_shape: tuple[int, ...]):
+    """The picture as (C, H, W) in [0, 1].
+
+    Raises:
+        UserError: there is none, or it has another size.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image, UnidentifiedImageError
+
+    channels, height, width = image_shape
+    try:
+        with Image.open(path) as image:
+            size = image.size
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), np.float32) / 255
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"cannot read the picture {path}: {getattr(error, 'strerror', None) or error}") from error
+    if size != (width, height):
+        raise UserError(f"{path} is {size[0]} x {size[1]} pixels, but this model's images are {width} x {height}")
+    return torch.from_numpy(pixels).view(height, width, channels).permute(2, 0, 1)
+
+
+def sampler_of(model, options: argparse.Namespace) -> Callable:
+    """A function of a number of samples that draws them as the options say.
+
+    Raises:
+        UserError: the model can't.
+    """
+    import torch
+
+    from lit_gen.protocols import DrawsCellByCell, Samples, SamplesOfClasses
+
+    called = type(model).__name__
+    if not isinstance(model, Samples):
+        raise UserError(f"{called} cannot be sampled: it has no method sample")
+    if (options.naive or options.given is not None) and not isinstance(model, DrawsCellByCell):
+        raise UserError(f"--naive and --given are for models that draw pixel by pixel; {called} does not")
+    if options.naive:
+        model.naive_sampling = True
+    classes = model.num_classes if isinstance(model, SamplesOfClasses) else 0
+    if options.label is not None and not 0 <= options.label < classes:
+        known = f"its classes are 0 to {classes - 1}" if classes else f"{called} is conditioned on none"
+        raise UserError(f"--label={options.label}: there is no such class; {known}")
+
+    def labels(num: int):
+        if options.label is None:
+            return torch.randint(classes, (num,), device=model.device) if classes else None
+        return torch.full((num,), options.label, device=model.device)
+
+    if options.given is not None:
+        x = image_at(options.given, model.event_shape).to(model.device)
+        num_rows = model.event_shape[1] // 2 if options.rows is None else options.rows
+        return lambda num: model.complete_rows(x.expand(num, -1, -1, -1), num_rows, 1, labels(num)).squeeze(0)
+    return model.sample if options.label is None else lambda num: model.sample_classes(labels(num))
+
+
+def draw(sampler: Callable, num_samples: int, seed: int, batch_size: int, device):
     """(num_samples, *event_shape) samples on the CPU; how many are drawn at a time is part of what the seed means."""
     import torch
 
-    from lit_gen.protocols import Samples
     from lit_gen.randomness import derive_seed, seeded
 
-    if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} cannot be sampled: it has no method sample")
-    model.to(device)
     drawn = []
     with torch.no_grad():
         for start in range(0, num_samples, batch_size):
             with seeded(derive_seed(seed, "sample", start), device):
-                drawn.append(model.sample(min(batch_size, num_samples - start)).float().cpu())
+                drawn.append(sampler(min(batch_size, num_samples - start)).float().cpu())
     return torch.cat(drawn)
 
 
@@ -116,6 +176,8 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     from lit_gen.cli import run_folder
 
     checkpoint = run_folder.find_checkpoint(options.ckpt)
-    samples = draw(load_model(checkpoint), options.num, options.seed, options.batch_size, device_of(options.device))
+    device = device_of(options.device)
+    sampler = sampler_of(load_model(checkpoint).to(device), options)
+    samples = draw(sampler, options.num, options.seed, options.batch_size, device)
     write(samples, options.out)
     print(f"{options.num} samples of {checkpoint}: {options.out}")

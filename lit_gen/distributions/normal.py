@@ -34,10 +34,20 @@ class DiagonalNormal(LocationScale):
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         return torch.addcmul(self.loc, self.scale, noise)
 
+    def rsample_with_log_prob(self, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+        """The draws of ``rsample`` and their log-densities, (*sample_shape, *batch_shape) nats, by the noise."""
+        shape = (*sample_shape, *self.loc.shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return torch.addcmul(self.loc, self.scale, noise), self._log_prob_of_standardized(noise)
+
     def log_prob(self, x: Tensor) -> Tensor:
         """(..., *batch_shape, *event_shape) -> (..., *batch_shape), log-densities in nats, summed over the event."""
-        exponent = ((x - self.loc) / self.scale) ** 2
-        return self.sum_over_event(-0.5 * (exponent + log(2 * pi)) - self.scale.log())
+        return self._log_prob_of_standardized((x - self.loc) / self.scale)
+
+    def _log_prob_of_standardized(self, noise: Tensor) -> Tensor:
+        """The log-density at loc + scale * noise."""
+        log_volume = self.sum_over_event(self.scale.log()) + 0.5 * log(2 * pi) * self.event_shape.numel()
+        return -0.5 * self.sum_over_event(noise * noise) - log_volume
 
 
 class UnitNormal(DiagonalNormal):
@@ -48,6 +58,11 @@ class UnitNormal(DiagonalNormal):
         return torch.randn((*sample_shape, *self.loc.shape), dtype=self.loc.dtype, device=self.loc.device)
 
     sample = rsample  # the draws have no gradient
+
+    def rsample_with_log_prob(self, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+        """The draws of ``rsample`` and their log-densities, (*sample_shape, *batch_shape) nats."""
+        z = self.rsample(sample_shape)
+        return z, self.log_prob(z)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """(..., *batch_shape, *event_shape) -> (..., *batch_shape), log-densities in nats, summed over the event."""

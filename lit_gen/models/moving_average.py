@@ -58,4 +58,4 @@ class ExponentialMovingAverage(AveragedModel):
             self._begun = True
         if copies:
             torch._foreach_copy_(copies, originals)
-        self.n_averaged += 1
+        self.n_averaged.add_(1)  # += would look the buffer up three times to set it to itself

@@ -48,3 +48,7 @@ def test_peak_counts_what_is_alive_at_once():
         kept = [torch.ones(1000) for _ in range(5)]
     assert one.peak < 2 * 4000 + 1
     assert five.peak >= 4000 * len(kept)
+
+
+def test_small_figures_keep_their_digits():
+    assert summarise("claim", [0.00321], 1 / 150, "").line().split() == ["claim", "0.00321", "0.000", "0.0067", "ok"]

@@ -10,6 +10,7 @@ from torch import nn
 
 from lit_gen.callbacks.compression import Compression
 from lit_gen.data.frames import ImageFrames
+from lit_gen.distributed import leave_together
 
 
 class Model(nn.Module):
@@ -43,8 +44,7 @@ def main(rank: int, world_size: int, meeting_point: str) -> None:
     model = Model()
     Compression(bits=[5]).on_test_epoch_end(trainer, model)
     print(json.dumps(model.figures))
-    if world_size > 1:
-        dist.destroy_process_group()
+    leave_together()
 
 
 if __name__ == "__main__":

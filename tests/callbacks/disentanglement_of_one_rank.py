@@ -12,6 +12,7 @@ from torch import nn
 from lit_gen.callbacks.disentanglement import Disentanglement
 from lit_gen.data.loader import EvaluationLoader
 from lit_gen.data.shapes import Shapes
+from lit_gen.distributed import leave_together
 
 
 class Model(LightningModule):
@@ -51,6 +52,4 @@ if __name__ == "__main__":
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=world_size)
     print(json.dumps(measure(rank, world_size)))
-    if world_size > 1:
-        dist.barrier()  # a rank that leaves early makes the other one's end abort
-        dist.destroy_process_group()
+    leave_together()

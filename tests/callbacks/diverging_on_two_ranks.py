@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_gen.callbacks.divergence_guard import DivergenceGuard
+from lit_gen.distributed import leave_together
 from lit_gen.errors import UserError
 
 
@@ -40,4 +41,5 @@ if __name__ == "__main__":
         trainer.fit(Model(), torch.utils.data.DataLoader(torch.zeros(16, 1), batch_size=1))
     except UserError as error:
         print(f"rank {trainer.global_rank}: {error}", flush=True)
+        leave_together()
         sys.exit(2)

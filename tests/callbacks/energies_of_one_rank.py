@@ -10,6 +10,7 @@ import torch.distributed as dist
 from lit_gen.callbacks.free_energy_gap import FreeEnergyGap
 from lit_gen.callbacks.partition_function import PartitionFunction
 from lit_gen.data.loader import EvaluationLoader, Examples, TrainingLoader
+from lit_gen.distributed import leave_together
 from lit_gen.distributions.units import BernoulliUnits
 from lit_gen.models.energy.rbm import RBM
 
@@ -44,6 +45,4 @@ if __name__ == "__main__":
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=world_size)
     print(json.dumps(measure(rank, world_size)))
-    if world_size > 1:
-        dist.barrier()  # a rank that leaves early makes the other one's end abort
-        dist.destroy_process_group()
+    leave_together()

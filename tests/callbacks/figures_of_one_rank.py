@@ -13,6 +13,7 @@ from torch.distributions import Normal
 from lit_gen.callbacks.fid import FID
 from lit_gen.callbacks.likelihood import Likelihood
 from lit_gen.data.loader import EvaluationLoader, Examples
+from lit_gen.distributed import leave_together
 from lit_gen.metrics.features.lenet import LeNet
 
 NUM_EXAMPLES = 197  # which neither two nor three divide
@@ -71,6 +72,4 @@ if __name__ == "__main__":
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=world_size)
     print(json.dumps(measure(rank, world_size)))
-    if world_size > 1:
-        dist.barrier()  # a rank that leaves early makes the other one's end abort
-        dist.destroy_process_group()
+    leave_together()

@@ -13,6 +13,7 @@ from torch import nn
 from lit_gen.callbacks.coded_split import coded_split
 from lit_gen.callbacks.neighbours import KNNAccuracy, Retrieval
 from lit_gen.data.loader import EvaluationLoader, Examples
+from lit_gen.distributed import leave_together
 
 COUNTS = {"train": 83, "test": 37}  # neither of them even
 
@@ -63,6 +64,4 @@ if __name__ == "__main__":
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world_size)
     print(json.dumps(measure(rank, world_size, folder)))
-    if world_size > 1:
-        dist.barrier()  # a rank that leaves early makes the other one's end abort
-        dist.destroy_process_group()
+    leave_together()

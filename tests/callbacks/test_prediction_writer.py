@@ -72,6 +72,7 @@ import sys
 import torch
 import torch.distributed as dist
 from lit_gen.callbacks.prediction_writer import PredictionWriter
+from lit_gen.distributed import leave_together
 from lit_gen.protocols import Batch
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
@@ -83,7 +84,7 @@ index = torch.tensor([0, 2, 4, 6] if rank == 0 else [1, 3, 5, 0])
 writer.on_predict_batch_end(None, None, {"twice": 2 * index}, Batch(index.float(), None, index), 0)
 trainer = type("Trainer", (), {"default_root_dir": folder if rank == 0 else "/nowhere/at/all"})
 writer.on_predict_end(trainer, None)
-dist.destroy_process_group()
+leave_together()
 """
 
 

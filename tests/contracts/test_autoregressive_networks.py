@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.categorical import CategoricalHead
@@ -19,7 +20,14 @@ from lit_gen.models.autoregressive.drawing import NaiveStepper, draw_cells
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
 from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
+from lit_gen.networks.autoregressive.made import MADE
+from lit_gen.networks.autoregressive.multi_scale import MultiScale
+from lit_gen.networks.autoregressive.nade import NADE
 from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
+from lit_gen.networks.autoregressive.pixelcnnpp import PixelCNNpp
+from lit_gen.networks.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
+from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
+from lit_gen.networks.autoregressive.transformer import CausalTransformer
 
 
 class Member(NamedTuple):
@@ -46,9 +54,34 @@ def gated_pixelcnn(event_shape, params_per_output, num_classes, **kwargs) -> Gat
     return GatedPixelCNN(event_shape, params_per_output, num_classes=num_classes, **(sizes | kwargs))
 
 
+def pixelcnnpp(num_blocks, num_resolutions, event_shape, params_per_output, num_classes) -> PixelCNNpp:
+    return PixelCNNpp(event_shape, params_per_output, 5, num_blocks, num_resolutions, 0.2, num_classes)
+
+
+def pixelrnn(kind: type[PixelRNN]) -> Callable[[tuple[int, ...], int, int | None], OrderedNetwork]:
+    return lambda event_shape, params_per_output, num_classes: kind(
+        event_shape, params_per_output, hidden=9, num_layers=2, head_features=24, num_classes=num_classes
+    )
+
+
+def multi_scale(event_shape: tuple[int, ...], params_per_output: int, num_classes: int | None) -> OrderedNetwork:
+    (channels, height, width), arguments = event_shape, {"num_layers": 1, "head_features": 24}
+    arguments |= {"params_per_output": params_per_output, "num_classes": num_classes}
+    small = DiagonalBiLSTM((channels, -(-height // 2), -(-width // 2)), hidden=9, **arguments)
+    return MultiScale(small, DiagonalBiLSTM(event_shape, hidden=9, condition_features=5, **arguments))
+
+
 MEMBERS = {
     # --- fully connected
     "belief_network": Member(FullyVisibleBeliefNetwork),
+    "nade": Member(lambda shape, params, classes: NADE(shape, 7, params, classes)),
+    "nade_orders": Member(
+        lambda shape, params, classes: NADE(shape, 5, params, classes, 3, random_order=True, activation=nn.Tanh)
+    ),
+    "made": Member(lambda shape, params, classes: MADE(shape, [70, 63], params, classes, activation=nn.Tanh)),
+    "made_orders": Member(
+        lambda shape, params, classes: MADE(shape, [64], params, classes, 3, random_order=True, direct=True)
+    ),
     # --- PixelCNN and Gated PixelCNN
     "pixelcnn": Member(pixelcnn, has_blind_spot=True),
     "pixelcnn_by_pixel": Member(partial(pixelcnn, by_channel=False), by_channel=False, has_blind_spot=True),
@@ -56,8 +89,24 @@ MEMBERS = {
     "gated_pixelcnn_wide_kernel": Member(partial(gated_pixelcnn, num_layers=2, kernel_size=5)),
     "gated_pixelcnn_by_pixel": Member(partial(gated_pixelcnn, by_channel=False), by_channel=False),
     # --- PixelCNN++
+    "pixelcnnpp": Member(partial(pixelcnnpp, 1, 3), by_channel=False),
+    "pixelcnnpp_flat": Member(partial(pixelcnnpp, 2, 1), by_channel=False),
     # --- PixelRNN
+    "row_lstm": Member(pixelrnn(RowLSTM), has_blind_spot=True),
+    "diagonal_bilstm": Member(pixelrnn(DiagonalBiLSTM)),
+    "multi_scale": Member(multi_scale),
     # --- attention
+    "transformer": Member(
+        lambda event_shape, params_per_output, num_classes: CausalTransformer(
+            event_shape, params_per_output, num_layers=2, num_heads=2, width=8, num_classes=num_classes
+        )
+    ),
+    "pixelsnail": Member(
+        lambda event_shape, params_per_output, num_classes: PixelSNAIL(
+            event_shape, params_per_output, 6, num_blocks=2, key_dim=2, value_dim=3, num_classes=num_classes
+        ),
+        by_channel=False,
+    ),
 }
 
 OUTPUTS = {

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributions import Distribution
 
 from lit_gen.distributions.bernoulli import BernoulliHead
+from lit_gen.distributions.categorical import CategoricalHead
 from lit_gen.distributions.conditional_prior import ConditionalPrior
 from lit_gen.distributions.flows.distribution import FlowPosterior, FlowPrior
 from lit_gen.distributions.flows.iaf import IAF
@@ -25,6 +26,10 @@ from lit_gen.distributions.priors import StandardNormal
 from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.distributions.vamp_prior import VampPrior
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
+from lit_gen.models.autoregressive.autoregressive_model import (
+    AutoregressiveModel,
+    ClassConditionalAutoregressiveModel,
+)
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.condition import GivenHalf
@@ -37,6 +42,7 @@ from lit_gen.models.vaes.vae import VAE
 from lit_gen.models.vaes.vae_gan import VAEGAN
 from lit_gen.models.vaes.vamp_vae import VampVAE
 from lit_gen.models.vaes.vq_vae import VQVAE
+from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.codec import Codec
 from lit_gen.networks.conditioned import Conditioned, ConditionedMLP
@@ -200,7 +206,18 @@ def cvae_gan(**kwargs):
     return CVAEGAN(3, encoder, decoder, classifier=classifier, **(parts | kwargs))
 
 
+def autoregressive():
+    return AutoregressiveModel(FullyVisibleBeliefNetwork(IMAGE), BernoulliHead())
+
+
+def averaged_autoregressive_of_class():
+    network = FullyVisibleBeliefNetwork(IMAGE, 3, num_classes=3)
+    return ClassConditionalAutoregressiveModel(network, CategoricalHead(3), ema_decay=0.9)
+
+
 MODELS = {
+    "autoregressive": autoregressive,
+    "autoregressive_averaged_of_class": averaged_autoregressive_of_class,
     "vae_bernoulli": mlp_vae,
     "vae_normal": partial(mlp_vae, partial(NormalHead, scale=0.1)),
     "vae_normal_learned_scale": partial(mlp_vae, partial(NormalHead, min_scale=0.01)),
@@ -255,8 +272,10 @@ WITHOUT_SAMPLES = [*AUTOENCODERS, "conditional_vae_of_half"]
 
 
 class Loader:
-    def __init__(self, shape):
+    def __init__(self, shape, num_levels=None):
         self.x = torch.rand(12, *shape, generator=torch.Generator().manual_seed(0))
+        if num_levels is not None:
+            self.x = (self.x * (num_levels - 1)).round() / (num_levels - 1)
 
     def __len__(self):
         return 3
@@ -290,6 +309,10 @@ def event_shape(model):
     return (2,) if isinstance(model, GAN) and isinstance(model.generator, MLP) else IMAGE
 
 
+def loader_of(model):
+    return Loader(event_shape(model), getattr(model, "num_levels", None))
+
+
 def fitted(model, folder):
     callbacks = [FiniteGradients(), ModelCheckpoint(folder, filename="step", every_n_train_steps=4)]
     trainer = Trainer(
@@ -303,7 +326,7 @@ def fitted(model, folder):
         default_root_dir=folder,
         log_every_n_steps=1,
     )
-    trainer.fit(model, Loader(event_shape(model)), Loader(event_shape(model)))
+    trainer.fit(model, loader_of(model), loader_of(model))
     assert callbacks[0].num_steps >= 4
     return trainer
 
@@ -356,9 +379,11 @@ def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
     """In evaluation mode an example's figures are its own, whatever else is in the batch."""
     model = make().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    x = Loader(event_shape(model)).x
+    x = loader_of(model).x
 
     def score(rows):
+        if isinstance(model, AutoregressiveModel):
+            return model.log_prob(x[rows], rows % 3)
         if isinstance(model, Codes):
             return model.encode(x[rows])
         if isinstance(model, Completes):

@@ -7,6 +7,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
+from lit_gen.distributed import leave_together
 from lit_gen.networks.layers.norm import BatchNorm2d
 
 SHARES = ((0, 5), (5, 12))  # unequal on purpose
@@ -51,8 +52,7 @@ def worker(rank: int, init_file: str) -> None:
             torch.testing.assert_close(ours.eval()(x), whole.eval()(x))
     half = BatchNorm2d(3)(problem()[0][:4].bfloat16())
     assert half.dtype == torch.bfloat16
-    dist.barrier()
-    dist.destroy_process_group()
+    leave_together()
 
 
 if __name__ == "__main__":

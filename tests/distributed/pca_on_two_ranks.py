@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lit_gen.data.digits import Digits
+from lit_gen.distributed import leave_together
 from lit_gen.metrics.principal_components import StreamingMoments, fit_principal_components
 from lit_gen.models.autoencoders.pca import PCA
 from lit_gen.protocols import Batch
@@ -68,3 +69,4 @@ def main(out: Path, rank: int) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), int(os.environ["LOCAL_RANK"]))
+    leave_together()

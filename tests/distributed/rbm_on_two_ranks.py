@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.optim import SGD
 
+from lit_gen.distributed import leave_together
 from lit_gen.distributions.units import BernoulliUnits
 from lit_gen.errors import UserError
 from lit_gen.models.energy import rbm
@@ -99,3 +100,4 @@ def run(case: str, num_chains: int | None, out: Path) -> None:
 if __name__ == "__main__":
     for name, number in (("cd", None), ("pcd", 10), ("odd", 5)):
         run(name, number, Path(sys.argv[1]))
+    leave_together()

@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from lit_gen.distributed import leave_together
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
@@ -244,3 +245,4 @@ def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
 if __name__ == "__main__":
     for name in CASES:
         run(name, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ["RANKS"]), Path(sys.argv[1]))
+    leave_together()

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.optim import SGD
 
+from lit_gen.distributed import leave_together
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.models.vaes.vq_vae import VQVAE
 from lit_gen.networks.layers.quantize import VectorQuantizer
@@ -80,3 +81,4 @@ def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
 if __name__ == "__main__":
     for name in ("follows", "restarts"):
         run(name, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ["RANKS"]), Path(sys.argv[1]))
+    leave_together()

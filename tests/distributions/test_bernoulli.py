@@ -79,3 +79,15 @@ def test_second_derivatives_are_right():
     logits = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
     x = torch.rand(2, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda a, b: BernoulliHead()(a).log_prob(b), (logits, x))
+
+
+@torch.no_grad()
+def test_one_example_at_many_logits_is_scored_as_its_copies_are():
+    torch.manual_seed(0)
+    grey = torch.rand(1, 28, 28)
+    sure = 15 * (2 * grey.round() - 1) + 5 * torch.randn(6, 1, 28, 28)  # and right: see above
+    for x in (grey, grey.round(), torch.full((1, 28, 28), 0.5)):
+        for logits in (sure, torch.randn(6, 1, 28, 28), -sure, 200 * torch.randn(6, 1, 28, 28)):  # the last underflow
+            exact = BernoulliHead()(logits.double()).log_prob(x.double().repeat(6, 1, 1, 1))
+            expanded = BernoulliHead()(logits).log_prob(x.expand(6, 1, 28, 28))
+            torch.testing.assert_close(expanded.double(), exact, rtol=1e-6, atol=5e-5)

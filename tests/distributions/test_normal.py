@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead, UnitNormal
+from lit_gen.distributions.priors import StandardNormal
 from lit_gen.errors import UserError
 
 
@@ -88,3 +89,14 @@ def test_draws_carry_gradients_of_both_parameters():
     torch.testing.assert_close(loc.grad, torch.full((2, 3), 5.0))
     torch.testing.assert_close(scale.grad, z.detach().sum(0))
     assert not DiagonalNormal(loc, scale).sample().requires_grad
+
+
+@pytest.mark.parametrize(
+    "distribution", [DiagonalNormal(torch.randn(3, 4), torch.rand(3, 4) + 0.1), StandardNormal(4)()]
+)
+def test_draws_that_come_with_their_density_are_the_usual_ones(distribution):
+    torch.manual_seed(0)
+    z, log_prob = distribution.rsample_with_log_prob((5,))
+    torch.manual_seed(0)
+    torch.testing.assert_close(z, distribution.rsample((5,)), rtol=0, atol=0)
+    torch.testing.assert_close(log_prob, distribution.log_prob(z), rtol=1e-5, atol=1e-5)

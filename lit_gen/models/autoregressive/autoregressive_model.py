@@ -79,6 +79,11 @@ class AutoregressiveModel(GenerativeModel):
         return self.network if self.network_average is None else self.network_average.module
 
     @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.network.event_shape
+
+    @property
     def num_levels(self) -> int | None:
         """Number of levels k / (num_levels - 1) that a value can have; None under a density."""
         return getattr(self.likelihood, "num_levels", None)

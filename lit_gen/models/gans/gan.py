@@ -84,7 +84,7 @@ class GAN(ManualOptimizationModel):
             self.discriminator, 0, "discriminator_loss", self._discriminator_terms, x, self._latents(num)
         )
         if (batch_number + 1) % self.discriminator_steps == 0:
-            self._generator_terms = self.step_player(
+            generator_terms = self.step_player(
                 self.generator,
                 1,
                 "generator_loss",
@@ -93,6 +93,7 @@ class GAN(ManualOptimizationModel):
                 self._latents(num),
                 num_batches=self.discriminator_steps,
             )
+            self._generator_terms.update(generator_terms)  # setting a module's attribute is slow
             if self.generator_average is not None:
                 self.generator_average.update_parameters(self.generator)
         # Between the generator's steps its last loss stands, so that every row of the log has the same columns.

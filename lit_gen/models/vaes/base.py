@@ -15,7 +15,7 @@ from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
 from lit_gen.protocols import Batch, FollowsSteps
 
-CPU_ROWS = 250
+CPU_ROWS = 500
 """Codes that a CPU decodes at once where no gradient is wanted."""
 
 

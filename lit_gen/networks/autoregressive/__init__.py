@@ -3,3 +3,6 @@
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
 from lit_gen.networks.autoregressive.gated_pixelcnn import GatedPixelCNN
 from lit_gen.networks.autoregressive.pixelcnn import PixelCNN
+from lit_gen.networks.autoregressive.pixelcnnpp import PixelCNNpp
+from lit_gen.networks.autoregressive.pixelsnail import PixelSNAIL
+from lit_gen.networks.autoregressive.transformer import CausalTransformer

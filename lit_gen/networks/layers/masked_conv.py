@@ -28,6 +28,15 @@ def feature_groups(num_features: int, num_groups: int) -> Tensor:
     return torch.arange(num_features) * num_groups // num_features
 
 
+def group_sizes(num_features: int, num_groups: int) -> list[int]:
+    """How many features each group has.
+
+    Raises:
+        UserError: fewer features than groups.
+    """
+    return feature_groups(num_features, num_groups).bincount().tolist()
+
+
 class RowTaps(NamedTuple):
     """What one group of a masked convolution's outputs sees in the pixel's own row.
 
@@ -112,11 +121,16 @@ class MaskedConv2d(nn.Conv2d):
         """(out_channels, in_channels, rows, columns) of the rows above the pixel."""
         return self.weight[:, :, :-1]
 
+    @property
+    def weight_of_row(self) -> Tensor:
+        """(columns, in_channels, out_channels) of the pixel's own row, the farthest on the left first, itself last."""
+        return self.masked_weight[:, :, -1, : self.left + 1].permute(2, 1, 0)
+
     @torch.no_grad()
     def row_taps(self) -> list[RowTaps]:
         """The taps in the pixel's own row, group by group, for a stepper."""
         of_output = feature_groups(self.out_channels // self.num_parts, self.num_groups).repeat(self.num_parts)
-        weight = self.masked_weight[:, :, -1, : self.left + 1].permute(2, 1, 0).flatten(0, 1)  # (columns * in, out)
+        weight = self.weight_of_row.flatten(0, 1)
         taps = []
         for group in range(self.num_groups):
             features = (of_output == group).nonzero().squeeze(1)

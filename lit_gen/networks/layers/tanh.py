@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Tanh(nn.Module):
     """``torch.nn.Tanh``, in less time where a CPU evaluates without a gradient.
 
-    There tanh(x) = 2 sigmoid(2 x) - 1, which is within 2e-7 of it in single precision: PyTorch takes tanh from MKL, of
+    There tanh(x) = 1 - 2 sigmoid(-2 x), which is within 2e-7 of it in single precision: PyTorch takes tanh from MKL, of
     which processors that are not Intel's run a slow path, six times slower than its own sigmoid. With a gradient it is
     PyTorch's tanh to the bit.
     """
@@ -16,4 +16,4 @@ class Tanh(nn.Module):
         """Elementwise, any shape."""
         if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
             return x.tanh()
-        return (2 * x).sigmoid_().mul_(2).sub_(1)
+        return torch.rsub((-2 * x).sigmoid_(), 1, alpha=2)

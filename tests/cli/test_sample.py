@@ -1,0 +1,110 @@
+"""``lit-gen sample`` of models that draw cell by cell: the reference sampler, completion, classes, and mistakes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lit_gen.cli.main import main
+from lit_gen.data.digits import Digits
+
+SHORT = ["--trainer.max_steps=20", "--trainer.callbacks=[]", "--wandb=false", "--trainer.limit_val_batches=1"]
+
+
+def trained(config: str, runs: Path) -> Path:
+    assert main(["fit", "--config", f"conf/{config}.yaml", *SHORT, f"--runs={runs}"]) == 0
+    (folder,) = runs.glob(f"{Path(config).name}/*")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return trained("autoregressive/gated_pixelcnn_digits", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def run_of_classes(tmp_path_factory) -> Path:
+    return trained("autoregressive/gated_pixelcnn_class_digits", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def vae_run(tmp_path_factory) -> Path:
+    return trained("vaes/vae_digits", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def digit() -> torch.Tensor:
+    """(8, 8) uint8."""
+    data = Digits()
+    return (next(iter(data.test_dataloader())).x[0, 0] * 255).round().to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory, digit) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "digit.png"
+    Image.fromarray(digit.numpy()).save(path)
+    return path
+
+
+def samples(run: Path, out: Path, *options: str) -> np.ndarray:
+    assert main(["sample", "--ckpt", str(run), "--num", "6", "--out", str(out), *options]) == 0
+    with np.load(out) as content:
+        return content["samples"]
+
+
+def test_the_reference_draws_the_same(run, tmp_path):
+    cached, naive = (samples(run, tmp_path / "samples.npz", *options) for options in ([], ["--naive"]))
+    assert cached.std() > 0
+    np.testing.assert_array_equal(cached, naive)
+    assert not np.array_equal(cached, samples(run, tmp_path / "samples.npz", "--seed", "1"))
+
+
+def test_samples_of_levels_are_levels(run_of_classes, tmp_path):
+    drawn = samples(run_of_classes, tmp_path / "samples.npz")
+    assert set(np.unique(drawn)) <= {0.0, 1.0} or np.allclose(drawn * 16, np.round(drawn * 16), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [None, 0, 3, 8])
+def test_a_picture_is_completed(run, picture, digit, tmp_path, rows):
+    options = [] if rows is None else ["--rows", str(rows)]
+    drawn = samples(run, tmp_path / "samples.npz", "--given", str(picture), *options)
+    kept = 4 if rows is None else rows
+    white = (digit.numpy() >= 128).astype(np.float32)
+    assert (drawn[:, 0, :kept] == white[:kept]).all()
+    assert kept == 8 or drawn[:, 0, kept:].std(0).sum() > 0
+
+
+def test_a_completion_makes_a_grid(run, picture, tmp_path):
+    out = tmp_path / "grid.png"
+    assert main(["sample", "--ckpt", str(run), "--num", "4", "--given", str(picture), "--out", str(out)]) == 0
+    assert Image.open(out).size[0] > 8
+
+
+def test_a_class_is_asked_for(run_of_classes, picture, tmp_path):
+    first, second = (samples(run_of_classes, tmp_path / "samples.npz", "--label", label) for label in "12")
+    assert not np.array_equal(first, second)
+    assert samples(run_of_classes, tmp_path / "samples.npz", "--label", "1", "--given", str(picture)).shape[0] == 6
+
+
+def test_mistakes_are_told_in_one_line(run, run_of_classes, vae_run, picture, tmp_path, capsys):
+    small, text = tmp_path / "small.png", tmp_path / "text.png"
+    Image.new("L", (7, 8)).save(small)
+    text.write_text("not a picture")
+    for where, options, told in [
+        (run, ["--given", str(small)], "7 x 8 pixels, but this model's images are 8 x 8"),
+        (run, ["--given", str(tmp_path / "none.png")], "cannot read the picture"),
+        (run, ["--given", str(text)], "cannot read the picture"),
+        (run, ["--given", str(picture), "--rows", "9"], "8 rows can't have 9 of them given"),
+        (run, ["--rows", "3"], "name it with --given"),
+        (run, ["--label", "3"], "conditioned on none"),
+        (run_of_classes, ["--label", "10"], "its classes are 0 to 9"),
+        (vae_run, ["--naive"], "for models that draw pixel by pixel; VAE does not"),
+        (vae_run, ["--given", str(picture)], "for models that draw pixel by pixel; VAE does not"),
+    ]:
+        assert main(["sample", "--ckpt", str(where), "--out", str(tmp_path / "never.png"), *options]) == 2
+        error = capsys.readouterr().err.strip()
+        assert told in error
+        assert "\n" not in error
+    assert not (tmp_path / "never.png").exists()
