@@ -82,6 +82,8 @@ def image_at(path: Path, image_shape: tuple[int, ...]):
     import torch
     from PIL import Image, UnidentifiedImageError
 
+    if len(image_shape) != 3 or image_shape[0] not in (1, 3):
+        raise UserError(f"--given completes grey or RGB images, but this model draws {tuple(image_shape)}")
     channels, height, width = image_shape
     try:
         with Image.open(path) as image:
@@ -121,6 +123,8 @@ def sampler_of(model, options: argparse.Namespace) -> Callable:
             return torch.randint(classes, (num,), device=model.device) if classes else None
         return torch.full((num,), options.label, device=model.device)
 
+    if options.given is not None and classes and options.label is None:
+        raise UserError(f"{called} is conditioned on classes: name that of the picture with --label")
     if options.given is not None:
         x = image_at(options.given, model.event_shape).to(model.device)
         num_rows = model.event_shape[1] // 2 if options.rows is None else options.rows

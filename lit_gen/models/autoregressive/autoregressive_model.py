@@ -144,7 +144,10 @@ class AutoregressiveModel(GenerativeModel):
         return self.log_prob(batch.x, batch.label)
 
     def sample(self, num_samples: int) -> Tensor:
-        """(num_samples, *event_shape) draws, each value one of the likelihood's levels."""
+        """(num_samples, *event_shape) draws, each value one of the likelihood's levels.
+
+        Of a network with several orders one is drawn for all of them: draws of one call share it.
+        """
         return self._draw(num_samples)
 
     def visible(self, x: Tensor, label: Tensor | None = None) -> Tensor:
@@ -195,7 +198,7 @@ class AutoregressiveModel(GenerativeModel):
         )
 
     def configure_optimizers(self):
-        return one_optimizer(self.network.parameters(), self.optimizer, self.scheduler)
+        return one_optimizer([p for p in self.parameters() if p.requires_grad], self.optimizer, self.scheduler)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -93,15 +93,19 @@ def num_cells_of_rows(network: AutoregressiveNetwork, num_rows: int) -> int:
     """Number of cells in the first rows of an image.
 
     Raises:
-        UserError: the network tells others before them.
+        UserError: the network tells others before them, or has several orders, each of which would have to be
+            weighed by how likely it finds the first rows.
     """
+    if network.num_orders > 1:
+        raise UserError(
+            f"this {type(network).__name__} has {network.num_orders} orders or masks: the rest of an image given "
+            "its first rows is drawn by a network with one"
+        )
     channels, height, width = network.cell_shape
     count = channels * num_rows * width
-    for number in range(network.num_orders):
-        row = network.order(number)[:count] // width % height
-        if (row >= num_rows).any():
-            raise UserError(
-                f"this {type(network).__name__} doesn't tell its cells row by row: the rest of an image can't be drawn "
-                "given its first rows"
-            )
+    if (network.order()[:count] // width % height >= num_rows).any():
+        raise UserError(
+            f"this {type(network).__name__} doesn't tell its cells row by row: the rest of an image can't be drawn "
+            "given its first rows"
+        )
     return count

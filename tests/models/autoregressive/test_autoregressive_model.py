@@ -199,6 +199,10 @@ def test_bad_completions_are_refused():
         model.complete_rows(torch.zeros(1, 1, 5, 4), 2, 1)
     with pytest.raises(UserError, match="4 rows can't have 5"):
         model.complete_rows(torch.zeros(1, 1, 4, 4), 5, 1)
+    model.network.num_orders = 2
+    with pytest.raises(UserError, match="2 orders or masks"):
+        model.complete_rows(torch.zeros(1, 1, 4, 4), 2, 1)
+    model.network.num_orders = 1
     model.network.order = lambda number=0: torch.arange(16).flip(0)
     with pytest.raises(UserError, match="row by row"):
         model.complete_rows(torch.zeros(1, 1, 4, 4), 2, 1)
