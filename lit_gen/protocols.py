@@ -7,7 +7,7 @@ from torch's global generator, which the caller seeds (see ``randomness``), so a
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 
@@ -187,6 +187,81 @@ class ReadsFeatures(Protocol):
 
     def from_features(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, *out_shape)."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A discriminator that is an autoencoder: its scores are energies, the lower the more real."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(B, *event_shape) -> (B, *event_shape)."""
+
+
+@runtime_checkable
+class TakesReference(Protocol):
+    """A network that sees every input beside one fixed batch of reference inputs."""
+
+    num_reference: int
+    """How many examples the reference batch has."""
+
+    def set_reference(self, x: Tensor) -> None:
+        """Take (num_reference, *in_shape) as the reference from now on: a buffer, so that checkpoints hold it."""
+
+
+@runtime_checkable
+class FromLatents(Protocol):
+    """A model whose samples are a function of latents that one may choose."""
+
+    def draw_latents(self, num: int) -> Tensor:
+        """(num, Z) draws from the prior."""
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, *event_shape), pixels in [0, 1]."""
+
+
+@runtime_checkable
+class Discriminates(Protocol):
+    """A model with a discriminator one can ask."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(B, *event_shape), pixels in [0, 1] -> the discriminator's raw outputs in single precision; (B,), or fewer
+        where it judges several examples at once."""
+
+    def probability_real(self, scores: Tensor) -> Tensor | None:
+        """Raw scores -> the probability that each is of a real example, in [0, 1]; None where the game's scores are
+        no logits."""
+
+
+class Judged(NamedTuple):
+    """Examples, and what the discriminator made of them in one pass.
+
+    Attributes:
+        x: (B, *event_shape), as the discriminator was given them.
+        scores: (B,) raw scores in single precision; (B / m,) where it judges m examples at once.
+        features: (B, F) what the scores were read off, or None where nobody has asked for them.
+    """
+
+    x: Tensor
+    scores: Tensor
+    features: Tensor | None = None
+
+
+class Game(NamedTuple):
+    """A step of one player, as the terms of its loss see it.
+
+    Attributes:
+        generator: the network; its parameters carry gradients in its own steps alone.
+        discriminator: the network; likewise.
+        real: the batch of real examples; None in a generator's step in which nobody has asked for it.
+        fake: the generator's examples; in a discriminator's step they carry no gradient to the generator.
+        noise: what the term's own ``noise`` drew for this batch.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    real: Judged | None
+    fake: Judged
+    noise: tuple[Tensor, ...] = ()
 
 
 Stepper = Callable[[Tensor | None], Tensor]
