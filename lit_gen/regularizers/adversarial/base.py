@@ -30,7 +30,7 @@ class AdversarialRegularizer(nn.Module):
     """Whose loss the term belongs to."""
 
     differentiates: ClassVar[frozenset[str]] = frozenset()
-    """Of "real" and "fake": those of whose examples the term takes the scores' gradient, so that ``x`` must carry it."""
+    """Of "real" and "fake": those of whose ``x`` it takes the scores' gradient, which ``x`` must then carry."""
 
     needs_features: bool = False
     """Whether it looks at ``features``, which the discriminator must then have."""
