@@ -8,6 +8,7 @@ from lit_gen.models.autoregressive.autoregressive_model import (
 )
 from lit_gen.models.energy.rbm import RBM
 from lit_gen.models.gans.gan import GAN
+from lit_gen.models.gans.unrolled_gan import UnrolledGAN
 from lit_gen.models.vaes.conditional_vae import ClassConditionalVAE, ConditionalVAE
 from lit_gen.models.vaes.cvae_gan import CVAEGAN
 from lit_gen.models.vaes.factor_vae import FactorVAE

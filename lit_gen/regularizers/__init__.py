@@ -1,4 +1,11 @@
 """What is added to an objective: penalties on a code, a network or a gradient."""
 
+from lit_gen.regularizers.adversarial.dragan import DRAGAN
+from lit_gen.regularizers.adversarial.feature_matching import FeatureMatching
+from lit_gen.regularizers.adversarial.gradient_penalty import GradientPenalty
+from lit_gen.regularizers.adversarial.historical_averaging import HistoricalAveraging
+from lit_gen.regularizers.adversarial.pulling_away import PullingAway
+from lit_gen.regularizers.adversarial.weight_clipping import WeightClipping
+from lit_gen.regularizers.adversarial.zero_centered import R1, R2
 from lit_gen.regularizers.contractive import Contractive
 from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity

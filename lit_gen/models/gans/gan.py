@@ -1,5 +1,7 @@
 """Generative adversarial networks."""
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -7,13 +9,19 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from lit_gen.distributed import sum_over_ranks, world_size
 from lit_gen.errors import UserError
-from lit_gen.models.dry_run import data_shape, try_network, undisturbed
+from lit_gen.models.dry_run import data_shape, undisturbed
 from lit_gen.models.frozen import frozen
+from lit_gen.models.gans.checks import check_game
+from lit_gen.models.gans.references import networks_with_reference, reference_examples
+from lit_gen.models.gans.terms import Due, terms_of
 from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.models.moving_average import ExponentialMovingAverage
-from lit_gen.protocols import Batch
-from lit_gen.randomness import make_generator
+from lit_gen.objectives.adversarial.base import has_state
+from lit_gen.protocols import Batch, FollowsSteps, Game, Judged
+from lit_gen.randomness import derive_seed, run_seed, seeded
+from lit_gen.regularizers.adversarial.base import AdversarialRegularizer, acts_after_step
 
 
 class GAN(ManualOptimizationModel):
@@ -22,18 +30,24 @@ class GAN(ManualOptimizationModel):
     Goodfellow et al., Generative Adversarial Nets (2014), Algorithm 1, https://arxiv.org/abs/1406.2661
 
     Every batch is one step of the discriminator, on examples it has not seen in this epoch; every
-    ``discriminator_steps``-th batch is one step of the generator too, on latents of its own.
+    ``discriminator_steps``-th batch is one step of the generator too, on latents of its own. A discriminator's step
+    generates one batch without a graph and judges it and the real one once each; a generator's step judges real
+    examples only where the objective or a regularizer looks at them.
 
     Args:
         generator: latents (B, prior.dim) -> examples (B, *event_shape); pixels in [0, 1].
         discriminator: examples -> scores (B,).
         prior: called, gives the distribution of latents; has ``dim``.
         objective: the losses as functions of scores.
+        regularizers: what is added to either player's loss, or done after its steps; each is logged by its name.
         generator_optimizer: makes the generator's optimizer from its parameters.
-        discriminator_optimizer: makes the discriminator's.
+        discriminator_optimizer: makes the discriminator's; two learning rates are Heusel et al.'s (2017) two time-scale
+            update rule, https://arxiv.org/abs/1706.08500
         generator_scheduler: makes the generator's learning-rate schedule from its optimizer; it counts batches.
         discriminator_scheduler: makes the discriminator's; it counts batches.
         discriminator_steps: steps of the discriminator for each of the generator.
+        adversarial_weight: of the objective in the generator's loss; 0 leaves it to the regularizers, as feature
+            matching does.
         ema_decay: where given, samples come from an exponential moving average of the generator's weights and
             buffers, updated at each of its steps; Yazici et al. (2019), https://arxiv.org/abs/1806.04498
         gradient_clip_norm: see ``ManualOptimizationModel``.
@@ -51,11 +65,13 @@ class GAN(ManualOptimizationModel):
         discriminator: nn.Module,
         prior: nn.Module,
         objective: nn.Module,
+        regularizers: list[AdversarialRegularizer] | None = None,
         generator_optimizer: OptimizerCallable = Adam,
         discriminator_optimizer: OptimizerCallable = Adam,
         generator_scheduler: LRSchedulerCallable | None = None,
         discriminator_scheduler: LRSchedulerCallable | None = None,
         discriminator_steps: int = 1,
+        adversarial_weight: float = 1.0,
         ema_decay: float | None = None,
         gradient_clip_norm: float | None = None,
         num_micro_batches: int = 1,
@@ -63,75 +79,147 @@ class GAN(ManualOptimizationModel):
         super().__init__(gradient_clip_norm, num_micro_batches)
         if discriminator_steps < 1:
             raise UserError(f"discriminator_steps must be at least 1, got {discriminator_steps}")
+        if not adversarial_weight >= 0:
+            raise UserError(f"adversarial_weight must not be negative, got {adversarial_weight}")
         if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
             raise UserError(f"ema_decay must be in [0, 1) or null, got {ema_decay}")
         self.generator = generator
         self.discriminator = discriminator
         self.prior = prior
         self.objective = objective
+        self.regularizers = nn.ModuleList(regularizers or [])
         self.generator_average = None if ema_decay is None else ExponentialMovingAverage(generator, ema_decay)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_scheduler = generator_scheduler
         self.discriminator_scheduler = discriminator_scheduler
         self.discriminator_steps = discriminator_steps
-        self._generator_terms: dict[str, Tensor] = {}
+        self.adversarial_weight = adversarial_weight
+        for regularizer in self.regularizers:
+            regularizer.join(generator, discriminator)
+        self._terms = terms_of(self.regularizers)
+        self._acting = [regularizer for regularizer in self.regularizers if acts_after_step(regularizer)]
+        self._following: list[FollowsSteps] = []
+        self._standing: dict[str, Tensor] = {}
+        self._state_is_observed = has_state(objective)
 
     def play(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         x = batch.x  # (B, *event_shape)
-        num = x.shape[0]
-        terms = self.step_player(
-            self.discriminator, 0, "discriminator_loss", self._discriminator_terms, x, self._latents(num)
-        )
+        for part in self._following:
+            part.at_step(batch_number)
+        standing = self._standing  # setting a module's attribute is slow
+        standing |= self._step("discriminator", batch_number, x)
         if (batch_number + 1) % self.discriminator_steps == 0:
-            generator_terms = self.step_player(
-                self.generator,
-                1,
-                "generator_loss",
-                self._generator_losses,
-                x,
-                self._latents(num),
-                num_batches=self.discriminator_steps,
-            )
-            self._generator_terms.update(generator_terms)  # setting a module's attribute is slow
+            standing |= self._step("generator", batch_number // self.discriminator_steps, x, self.discriminator_steps)
+            if self._state_is_observed:
+                names = "real_score", "generated_score"
+                real, fake = sum_over_ranks(torch.stack([standing[name] for name in names])) / world_size()
+                self.objective.observe(real=real, fake=fake)
             if self.generator_average is not None:
                 self.generator_average.update_parameters(self.generator)
-        # Between the generator's steps its last loss stands, so that every row of the log has the same columns.
-        return terms | self._generator_terms
+        # A term that is not of every step stands until its next, so that every row of the log has the same columns.
+        return dict(standing)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # The loss that stands may be logged once more before the generator's first step after a resumption.
-        checkpoint["generator_terms"] = dict(self._generator_terms)
+    def _step(self, player: str, count: int, x: Tensor, num_batches: int = 1) -> dict[str, Tensor]:
+        """One player's step, its ``count``-th from 0."""
+        due = [
+            Due(name, regularizer, regularizer.noise(x))
+            for name, regularizer in self._terms[player]
+            if count % regularizer.every_n_steps == 0
+        ]
+        network, index, losses = (
+            (self.discriminator, 0, self._discriminator_terms)
+            if player == "discriminator"
+            else (self.generator, 1, self._generator_terms)
+        )
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._generator_terms = checkpoint.get("generator_terms", {})
+        def terms(x: Tensor, z: Tensor, *noise: Tensor) -> dict[str, Tensor]:
+            slices = iter(noise)
+            return losses(x, z, [term._replace(noise=tuple(islice(slices, len(term.noise)))) for term in due])
 
-    def on_train_start(self) -> None:
-        self._generator_terms = {name: value.to(self.device) for name, value in self._generator_terms.items()}
+        noise = [tensor for term in due for tensor in term.noise]
+        tensors = x, self.draw_latents(len(x)), *noise
+        means = self.step_player(network, index, f"{player}_loss", terms, *tensors, num_batches=num_batches)
+        for regularizer in self._acting:
+            if regularizer.player == player:
+                regularizer.after_step(network)
+        return means
 
-    def _latents(self, num: int) -> Tensor:
-        return self.prior().sample((num,))  # (num, dim)
+    def _judge(self, x: Tensor, with_features: bool) -> Judged:
+        if not with_features:
+            return Judged(x, self.discriminator(x).float())  # losses are computed in single precision
+        features = self.discriminator.features(x)
+        return Judged(x, self.discriminator.from_features(features).float(), features.float())
 
-    def _scores(self, x: Tensor) -> Tensor:
-        return self.discriminator(x).float()  # (B,); losses are computed in single precision
-
-    def _discriminator_terms(self, x: Tensor, z: Tensor) -> dict[str, Tensor]:
+    def _discriminator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
             generated = self.generator(z)
-        real, fake = self._scores(x), self._scores(generated)
-        loss = self.objective.discriminator_loss(real=real, fake=fake)
-        return {"discriminator_loss": loss, "real_score": real, "fake_score": fake}
+        return self._discriminator_loss(x, generated, due)
 
-    def _generator_losses(self, x: Tensor, z: Tensor) -> dict[str, Tensor]:
+    def _discriminator_loss(self, x: Tensor, generated: Tensor, due: Sequence[Due]) -> dict[str, Tensor]:
+        """The discriminator's terms on real and generated examples: (B,) each, or ()."""
+        regularizers = [term.regularizer for term in due]
+        differentiated = {name for regularizer in regularizers for name in regularizer.differentiates}
+        if "real" in differentiated:
+            x = x.detach().requires_grad_()
+        if "fake" in differentiated and not generated.requires_grad:
+            generated = generated.detach().requires_grad_()
+        with_features = any(regularizer.needs_features for regularizer in regularizers)
+        real, fake = self._judge(x, with_features), self._judge(generated, with_features)
+        loss = self.objective.discriminator_loss(real=real.scores, fake=fake.scores)
+        terms = {"discriminator_loss": loss, "real_score": real.scores, "fake_score": fake.scores}
+        return self._regularized(terms, "discriminator_loss", due, real, fake)
+
+    def _generator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         generated = self.generator(z)
         with frozen(self.discriminator):
-            real = self._scores(x) if self.objective.generator_uses_real else None
-            fake = self._scores(generated)
-        return {"generator_loss": self.objective.generator_loss(real=real, fake=fake)}
+            return self._generator_loss(x, generated, due)
+
+    def _generator_loss(self, x: Tensor, generated: Tensor, due: Sequence[Due]) -> dict[str, Tensor]:
+        """The generator's terms against the discriminator as it is: (B,) each, or ()."""
+        regularizers = [term.regularizer for term in due]
+        with_features = any(regularizer.needs_features for regularizer in regularizers)
+        sees_real = self.objective.generator_uses_real or any(regularizer.needs_real for regularizer in regularizers)
+        real = self._judge(x, with_features) if sees_real else None
+        fake = self._judge(generated, with_features)
+        loss = self.objective.generator_loss(real=None if real is None else real.scores, fake=fake.scores)
+        if self.adversarial_weight != 1.0:
+            loss = self.adversarial_weight * loss
+        terms = {"generator_loss": loss}
+        if self._state_is_observed:
+            terms["generated_score"] = fake.scores
+        return self._regularized(terms, "generator_loss", due, real, fake)
+
+    def _regularized(
+        self, terms: dict[str, Tensor], minimized: str, due: Sequence[Due], real: Judged | None, fake: Judged
+    ) -> dict[str, Tensor]:
+        """``terms`` with those of the regularizers that are due, also added to the one that is minimised."""
+        for name, regularizer, noise in due:
+            value = regularizer(Game(self.generator, self.discriminator, real, fake, noise))
+            terms[name] = value
+            # Means first: a penalty may have one value for several examples.
+            weight = regularizer.weight * regularizer.every_n_steps
+            terms[minimized] = terms[minimized].mean() + weight * value.mean()
+        return terms
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # What stands may be logged once more before its next step after a resumption.
+        checkpoint["standing_terms"] = dict(self._standing)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._standing = checkpoint.get("standing_terms", {})
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        players = (self.generator, self.discriminator)
+        parts = [part for player in players for part in player.modules() if isinstance(part, FollowsSteps)]
+        self._following = [*parts, *(part for part in self.regularizers if callable(part.schedule))]
+
+    def on_train_start(self) -> None:
+        self._standing = {name: value.to(self.device) for name, value in self._standing.items()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        z = self._latents(len(batch.x))
-        terms = self._discriminator_terms(batch.x, z)
+        terms = self._discriminator_terms(batch.x, self.draw_latents(len(batch.x)))
         loss = self.objective.generator_loss(real=terms["real_score"], fake=terms["fake_score"])
         return terms | {"generator_loss": loss}
 
@@ -140,12 +228,28 @@ class GAN(ManualOptimizationModel):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The discriminator's scores of the batch, (B,)."""
-        return self._scores(batch.x)
+        return self.scores(batch.x)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(B, *event_shape) -> (B,) raw scores in single precision; fewer where several examples are judged at once."""
+        return self.discriminator(x).float()
+
+    def probability_real(self, scores: Tensor) -> Tensor | None:
+        """Raw scores -> probabilities of being real; None where the objective's scores are no logits."""
+        return self.objective.probability_real(scores)
+
+    def draw_latents(self, num: int) -> Tensor:
+        """(num, prior.dim) draws from the prior."""
+        return self.prior().sample((num,))
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """(B, prior.dim) -> (B, *event_shape), pixels in [0, 1], by the averaged generator where there is one."""
+        generator = self.generator if self.generator_average is None else self.generator_average
+        return generator(z).float()
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape) draws, pixels in [0, 1], of the averaged generator where there is one."""
-        generator = self.generator if self.generator_average is None else self.generator_average
-        return generator(self._latents(num_samples)).float()
+        return self.from_latents(self.draw_latents(num_samples))
 
     def configure_optimizers(self):
         discriminator = self.discriminator_optimizer(self.discriminator.parameters())
@@ -163,24 +267,17 @@ class GAN(ManualOptimizationModel):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         shape = data_shape(self)
-        if shape is not None:
-            with undisturbed(self, self.device):
-                self._try_parts(shape)
+        if shape is None:
+            return
+        if stage == "fit":
+            self._set_references()
+        with undisturbed(self, self.device):
+            check_game(self, shape)
 
-    def _try_parts(self, shape: tuple[int, ...]) -> None:
-        generator = make_generator("GAN dry run")
-        z = torch.randn(2, self.prior.dim, generator=generator).to(self.device)
-        x = try_network("the generator", self.generator, z, "the prior's latents")
-        if tuple(x.shape[1:]) != shape:
-            raise UserError(f"the generator makes examples of shape {tuple(x.shape[1:])}, but the data's are {shape}")
-        if len(shape) == 3 and not (x.min() >= 0.0 and x.max() <= 1.0):
-            raise UserError(
-                f"the generator's pixels must lie in [0, 1], got {float(x.min()):.3g} to {float(x.max()):.3g}: move "
-                f"its output there at its own edge, as (tanh + 1) / 2"
-            )
-        scores = try_network("the discriminator", self.discriminator, x, "the data's examples")
-        if tuple(scores.shape) != (2,):
-            raise UserError(
-                f"the discriminator must give one score for each example, (B,), but gave {tuple(scores.shape)} for "
-                f"B = 2"
-            )
+    def _set_references(self) -> None:
+        """Give each network that looks at a reference batch one: training examples, or latents; alike on all ranks."""
+        for network in networks_with_reference(self.discriminator):
+            network.set_reference(reference_examples(self.trainer.datamodule, network.num_reference, self.device))
+        for network in networks_with_reference(self.generator):
+            with seeded(derive_seed(run_seed(), "reference latents"), self.device):
+                network.set_reference(self.draw_latents(network.num_reference))

@@ -1,4 +1,24 @@
 """Adversarial objectives: one loss for each example, as a function of scores."""
 
+from lit_gen.objectives.adversarial.boundary_equilibrium import BoundaryEquilibrium
+from lit_gen.objectives.adversarial.boundary_seeking import BoundarySeeking
+from lit_gen.objectives.adversarial.divergences import (
+    Alpha,
+    GANDivergence,
+    JensenShannon,
+    KullbackLeibler,
+    Neyman,
+    Pearson,
+    ReverseKullbackLeibler,
+    SquaredHellinger,
+    TotalVariation,
+)
+from lit_gen.objectives.adversarial.energy_based import EnergyBased
+from lit_gen.objectives.adversarial.f_divergence import FDivergence
+from lit_gen.objectives.adversarial.halved_cross_entropy import HalvedCrossEntropy
+from lit_gen.objectives.adversarial.hinge import Hinge
+from lit_gen.objectives.adversarial.least_squares import LeastSquares
 from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
+from lit_gen.objectives.adversarial.relativistic import RelativisticPaired
+from lit_gen.objectives.adversarial.wasserstein import Wasserstein

@@ -3,10 +3,10 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from lit_gen.objectives.adversarial.base import AdversarialObjective
+from lit_gen.objectives.adversarial.cross_entropy import CrossEntropyObjective
 
 
-class Minimax(AdversarialObjective):
+class Minimax(CrossEntropyObjective):
     """min_G max_D E[log D(x)] + E[log(1 - D(G(z)))], with D the logistic function of the score.
 
     The generator descends E[log(1 - D(G(z)))] itself. That saturates: where the discriminator is sure of a fake, the
@@ -14,10 +14,6 @@ class Minimax(AdversarialObjective):
 
     Goodfellow et al., Generative Adversarial Nets (2014), Eq. 1, https://arxiv.org/abs/1406.2661
     """
-
-    def discriminator_loss(self, *, real: Tensor, fake: Tensor) -> Tensor:
-        """-log D(x) - log(1 - D(G(z))) of each pair: the two terms of Eq. 1 summed, not averaged. (B,), in nats."""
-        return softplus(-real) + softplus(fake)
 
     def generator_loss(self, *, real: Tensor | None, fake: Tensor) -> Tensor:
         """log(1 - D(G(z))): at most 0, falling as the fakes' scores rise. (B,), in nats."""

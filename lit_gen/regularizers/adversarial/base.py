@@ -32,6 +32,9 @@ class AdversarialRegularizer(nn.Module):
     differentiates: ClassVar[frozenset[str]] = frozenset()
     """Of "real" and "fake": those of whose ``x`` it takes the scores' gradient, which ``x`` must then carry."""
 
+    needs_second_derivatives: bool = False
+    """Whether it is a function of gradients, so that a step differentiates the discriminator twice."""
+
     needs_features: bool = False
     """Whether it looks at ``features``, which the discriminator must then have."""
 
@@ -71,9 +74,14 @@ class AdversarialRegularizer(nn.Module):
         raise NotImplementedError
 
     def after_step(self, player: nn.Module) -> None:
-        """Called after each step of ``player``'s optimizer, without gradients."""
+        """Called after each step of ``player``'s optimizer; what it does records no gradients."""
 
 
 def has_term(regularizer: AdversarialRegularizer) -> bool:
     """Whether it adds to a loss, or only acts after steps."""
     return type(regularizer).forward is not AdversarialRegularizer.forward
+
+
+def acts_after_step(regularizer: AdversarialRegularizer) -> bool:
+    """Whether it does something after its player's steps."""
+    return type(regularizer).after_step is not AdversarialRegularizer.after_step

@@ -92,12 +92,12 @@ def test_the_generators_step_computes_no_gradient_of_the_discriminator(tiny):
     tiny.trainer(max_steps=1).fit(gan, tiny.Loader(X, 6))
     for parameter in gan.discriminator.parameters():
         parameter.grad = None
-    gan._generator_losses(X, gan._latents(24))["generator_loss"].sum().backward()
+    gan._generator_terms(X, gan.draw_latents(24))["generator_loss"].sum().backward()
     assert all(p.grad is None for p in gan.discriminator.parameters())
     assert all(p.grad is not None and p.requires_grad for p in gan.generator.parameters())
     for parameter in gan.generator.parameters():
         parameter.grad = None
-    gan._discriminator_terms(X, gan._latents(24))["discriminator_loss"].sum().backward()
+    gan._discriminator_terms(X, gan.draw_latents(24))["discriminator_loss"].sum().backward()
     assert all(p.grad is None for p in gan.generator.parameters())
 
 
@@ -133,8 +133,8 @@ def test_gradients_are_those_of_the_game_written_out(tiny):
     gan = tiny.gan(objective=Minimax())
     plain = copy.deepcopy(gan)
     draws, gradients = [], tiny.Gradients()
-    take = gan._latents
-    gan._latents = lambda num: draws.append(take(num)) or draws[-1]
+    take = gan.draw_latents
+    gan.draw_latents = lambda num: draws.append(take(num)) or draws[-1]
     tiny.trainer(max_steps=1, callbacks=[gradients]).fit(gan, tiny.Loader(X, 6))
     x = X[:6]
     d, g = plain.discriminator, plain.generator

@@ -1,0 +1,95 @@
+"""Steps of an optimizer as functions of the weights they start from, so that gradients pass through them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lit_gen.distributed import mean_over_ranks
+from lit_gen.errors import UserError
+
+TINY = 1e-30
+"""Added to an optimizer's state: the square root of a zero has no derivative, and single precision doesn't feel it."""
+
+
+def check_differentiable(optimizer: Optimizer) -> None:
+    """Refuse an optimizer whose steps torch cannot differentiate.
+
+    Raises:
+        UserError: it is one.
+    """
+    if "differentiable" not in optimizer.defaults:
+        raise UserError(
+            f"{type(optimizer).__name__}'s steps cannot be differentiated, as looking ahead does: take one of "
+            f"torch.optim with a 'differentiable' argument, such as Adam, SGD or RMSprop"
+        )
+
+
+def look_ahead(optimizer: Optimizer, loss: Callable[[list[Tensor]], Tensor], num_steps: int) -> list[Tensor]:
+    """Where an optimizer's parameters would be after so many more steps; the optimizer itself and they are left alone.
+
+    Steps start from the optimizer's present state (its moments, learning rates, weight decay), and the result is
+    differentiable through all of them. The graphs of ``num_steps`` losses and steps are kept until it is let go of.
+
+    Args:
+        optimizer: whose steps.
+        loss: a list of tensors in the parameters' places -> the scalar to minimise. Over several processes its
+            gradient is averaged, differentiably, as the optimizer's own is.
+        num_steps: how many.
+
+    Returns:
+        Tensors in the order of the optimizer's parameters.
+    """
+    copy = _copy_of(optimizer)
+    tensors = [tensor for group in copy.param_groups for tensor in group["params"]]
+    for _ in range(num_steps):
+        gradients = torch.autograd.grad(loss(tensors), tensors, create_graph=True, allow_unused=True)
+        # A step works in place, on copies, since the graph still needs what it was built on.
+        moved = [tensor.clone() for tensor in tensors]
+        _take_over(copy, moved)
+        for tensor, gradient in zip(moved, mean_over_ranks(gradients), strict=True):
+            if gradient is not None:
+                tensor.retain_grad()  # lets a tensor that is no leaf have a gradient without a warning
+                tensor.grad = gradient
+        type(copy).step(copy)
+        tensors = moved
+    return tensors
+
+
+def _copy_of(optimizer: Optimizer) -> Optimizer:
+    """One with the same settings and state on tensors of its own that have begun a graph."""
+    changed: dict[str, Any] = {"differentiable": True, "foreach": False, "fused": False}
+    known = {name: value for name, value in changed.items() if name in optimizer.defaults}
+    groups = []
+    state = {}
+    for group in optimizer.param_groups:
+        starts = [parameter.detach().clone().requires_grad_() for parameter in group["params"]]
+        groups.append(group | known | {"params": starts})
+        state |= dict(zip(starts, (optimizer.state.get(p, {}) for p in group["params"]), strict=True))
+    copy = type(optimizer).__new__(type(optimizer))
+    copy.__setstate__({"defaults": optimizer.defaults | known, "state": state, "param_groups": groups})
+    return copy
+
+
+def _take_over(optimizer: Optimizer, tensors: Sequence[Tensor]) -> None:
+    """Put tensors in the parameters' places, with copies of their state."""
+    place = iter(tensors)
+    state = {}
+    for group in optimizer.param_groups:
+        own = [next(place) for _ in group["params"]]
+        for before, after in zip(group["params"], own, strict=True):
+            state[after] = {name: _copied(value) for name, value in optimizer.state.get(before, {}).items()}
+        group["params"] = own
+    optimizer.state.clear()
+    optimizer.state.update(state)
+
+
+def _copied(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if value.is_floating_point():
+        # A count of steps goes into bias corrections, which torch takes in double precision where it is a number.
+        return value + TINY if value.dim() else value.double()
+    return value.clone()

@@ -1,0 +1,60 @@
+"""A slope of one around the data."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lit_gen.distributed import sum_over_ranks, world_size
+from lit_gen.errors import UserError
+from lit_gen.protocols import Game, Judged
+from lit_gen.regularizers.adversarial.base import AdversarialRegularizer
+from lit_gen.regularizers.adversarial.input_gradients import input_gradients
+
+
+class DRAGAN(AdversarialRegularizer):
+    """E[(|grad D(x + d)| - k)^2] with d uniform noise around real examples, as large as their spread.
+
+    d is c s u, with u uniform in [0, 1) for each element, s the standard deviation of all the batch's elements and c a
+    factor: the noise of the authors' programs.
+
+    Kodali et al., On Convergence and Stability of GANs (2017), Section 2.4, https://arxiv.org/abs/1705.07215
+
+    Args:
+        weight: lambda, 10 in the paper.
+        every_n_steps: see ``AdversarialRegularizer``.
+        noise_scale: c.
+        slope: k.
+
+    Raises:
+        UserError: a noise that isn't positive.
+    """
+
+    needs_second_derivatives = True
+
+    def __init__(
+        self,
+        weight: float | Callable[[int], float] = 10.0,
+        every_n_steps: int = 1,
+        noise_scale: float = 0.5,
+        slope: float = 1.0,
+    ) -> None:
+        super().__init__(weight, every_n_steps)
+        if not noise_scale > 0:
+            raise UserError(f"DRAGAN's noise_scale must be positive, got {noise_scale}")
+        self.noise_scale = noise_scale
+        self.slope = slope
+
+    def noise(self, real: Tensor) -> tuple[Tensor, ...]:
+        """d, (B, *event_shape), by the spread of the batches of all ranks."""
+        sums = torch.stack([real.mean(), real.square().mean()]).double()
+        mean, square = sum_over_ranks(sums) / world_size()
+        spread = (square - mean.square()).clamp_min(0.0).sqrt().to(real.dtype)
+        return (self.noise_scale * spread * torch.rand_like(real),)
+
+    def forward(self, game: Game) -> Tensor:
+        """(B,), in squared units of the score's slope."""
+        [shift] = game.noise
+        around = (game.real.x.detach() + shift).requires_grad_()
+        slope = input_gradients(Judged(around, game.discriminator(around).float())).norm(dim=1)
+        return (slope - self.slope).square()

@@ -1,0 +1,18 @@
+"""Gradients of scores in what is judged."""
+
+import torch
+from torch import Tensor
+
+from lit_gen.protocols import Judged
+
+
+def input_gradients(judged: Judged) -> Tensor:
+    """(S, F): for each score its gradient in the examples that it was read off, flattened; itself differentiable.
+
+    Of scores that see several examples each (S = B / m) the gradient is in all of them. A discriminator in which
+    examples of a batch see each other, as by batch norm, has no such thing as an example's own gradient: each then is
+    of the sum of all scores.
+    """
+    x, scores = judged.x, judged.scores
+    [gradient] = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return gradient.float().reshape(len(scores), -1)

@@ -1,0 +1,94 @@
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, LBFGS, RMSprop
+
+from lit_gen.errors import UserError
+from lit_gen.models.differentiable_steps import check_differentiable, look_ahead
+
+OPTIMIZERS = [
+    partial(SGD, lr=0.1),
+    partial(SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    partial(Adam, lr=0.01, betas=(0.5, 0.9)),
+    partial(Adam, lr=0.01, fused=True),
+    partial(AdamW, lr=0.01),
+    partial(RMSprop, lr=0.01),
+    partial(Adagrad, lr=0.1),
+]
+X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def network():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+
+
+def loss_with(tensors, x):
+    weight, bias, head, offset = tensors
+    return ((x @ weight.T + bias).tanh() @ head.T + offset - 1).square().mean()
+
+
+def warmed_up(make):
+    """An optimizer with a state."""
+    model = network()
+    optimizer = make(model.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss_with(list(model.parameters()), X).backward()
+        optimizer.step()
+    return model, optimizer
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_looks_ahead_to_where_the_optimizer_would_be_and_leaves_it_alone(make):
+    model, optimizer = warmed_up(make)
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    ahead = look_ahead(optimizer, lambda tensors: loss_with(tensors, X), 3)
+    after = (model.state_dict(), optimizer.state_dict())
+    for old, new in zip(torch.utils._pytree.tree_leaves(before), torch.utils._pytree.tree_leaves(after), strict=True):
+        assert torch.equal(old, new) if isinstance(old, torch.Tensor) else old == new
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss_with(list(model.parameters()), X).backward()
+        optimizer.step()
+    for got, expected in zip(ahead, model.parameters(), strict=True):
+        torch.testing.assert_close(got.detach(), expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_gradients_pass_through_the_steps(make):
+    """Of a function of the weights two steps ahead, in what the loss is of: against central differences."""
+    _, optimizer = warmed_up(make)
+
+    def outcome(x):
+        ahead = look_ahead(optimizer, lambda tensors: loss_with(tensors, x), 2)
+        return sum((tensor * torch.linspace(1, 2, tensor.numel()).view_as(tensor)).sum() for tensor in ahead)
+
+    x = X.clone().requires_grad_()
+    [gradient] = torch.autograd.grad(outcome(x), x)
+    assert gradient.abs().max() > 1e-4
+    for place in [(0, 0), (3, 1), (7, 2)]:
+        step = torch.zeros_like(X)
+        step[place] = 1e-6
+        difference = (outcome(X + step) - outcome(X - step)).item() / 2e-6
+        assert gradient[place].item() == pytest.approx(difference, rel=1e-4, abs=1e-7)
+
+
+def test_a_gradient_that_is_zero_from_the_start_gives_no_nan():
+    """A unit that never fires has a second moment of zero, of which Adam takes the root."""
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = Adam([weight], lr=0.1)
+    weight.grad = torch.zeros(2)
+    optimizer.step()
+    scale = torch.tensor(2.0, requires_grad=True)
+    ahead = look_ahead(optimizer, lambda tensors: scale * tensors[0][0].square() + 0.0 * tensors[0][1], 2)
+    [gradient] = torch.autograd.grad(ahead[0].sum(), scale)
+    assert gradient.isfinite()
+
+
+def test_an_optimizer_that_torch_cannot_differentiate_is_refused():
+    with pytest.raises(UserError, match="LBFGS's steps cannot be differentiated"):
+        check_differentiable(LBFGS(network().parameters()))
