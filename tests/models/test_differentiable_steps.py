@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, LBFGS, RMSprop
+from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 
 from lit_gen.errors import UserError
 from lit_gen.models.differentiable_steps import check_differentiable, look_ahead
