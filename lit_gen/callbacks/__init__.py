@@ -15,10 +15,12 @@ from lit_gen.callbacks.interpolation import Interpolation
 from lit_gen.callbacks.latent_manifold import LatentManifold
 from lit_gen.callbacks.latent_traversal import LatentTraversal
 from lit_gen.callbacks.likelihood import Likelihood
+from lit_gen.callbacks.mode_coverage import ModeCoverage, StackedModeCoverage
 from lit_gen.callbacks.naive_likelihood import NaiveLikelihood
 from lit_gen.callbacks.neighbours import KNNAccuracy, Retrieval
 from lit_gen.callbacks.partition_function import PartitionFunction
 from lit_gen.callbacks.pixel_likelihood import PixelLikelihood
+from lit_gen.callbacks.precision_recall import PrecisionRecall
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.reconstructions import Reconstructions

@@ -17,6 +17,7 @@ from lit_gen.data.newsgroups import Newsgroups
 from lit_gen.data.olivetti import FaceCuts, Olivetti
 from lit_gen.data.rcv1 import RCV1
 from lit_gen.data.shapes import Shapes
+from lit_gen.data.stacked_mnist import StackedMNIST
 from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Olivetti",
     "Ring",
     "Shapes",
+    "StackedMNIST",
     "TextFolder",
     "TwoMoons",
 ]
