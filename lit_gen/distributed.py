@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lit_gen.errors import UserError
+
 
 def world_size() -> int:
     """Number of processes that train or evaluate together."""
@@ -36,6 +38,60 @@ def sum_over_ranks(x: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(x)
     return x
+
+
+class _GatherOverRanks(torch.autograd.Function):
+    """(B, ...) -> (R * B, ...), every rank's in rank order."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        shares = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(shares, x.contiguous())
+        return torch.cat(shares)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _SumOfShare.apply(gradient)
+
+
+class _SumOfShare(torch.autograd.Function):
+    """(R * B, ...) -> (B, ...), this rank's share of the sum over ranks: the transpose of ``_GatherOverRanks``.
+
+    A function of its own, so that a gradient through it can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = sum_over_ranks(x.clone(memory_format=torch.contiguous_format))
+        return total.chunk(world_size())[rank()].clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _GatherOverRanks.apply(gradient)
+
+
+def gather_over_ranks(x: Tensor) -> Tensor:
+    """(B, ...) of this rank -> (R * B, ...) of all R ranks, in rank order; ``x`` itself in a single process.
+
+    Differentiable, any number of times: what every rank's loss owes to an example is summed at the rank that holds it,
+    so that the mean over ranks of the gradients is that of the mean loss of the joint batch. Every rank must call it,
+    and backpropagate through it, as often.
+
+    Raises:
+        UserError: on every rank, where they hold different numbers of examples.
+    """
+    size = world_size()
+    if size == 1:
+        return x
+    counts = torch.zeros(size, dtype=torch.int64, device=x.device)
+    counts[rank()] = len(x)
+    counts = sum_over_ranks(counts).tolist()
+    if len(set(counts)) > 1:
+        raise UserError(
+            f"a batch can only be gathered from ranks that hold equally many examples of it, but they hold {counts}: "
+            f"choose a batch_size that the ranks divide, and drop the last batch where it is smaller"
+        )
+    return _GatherOverRanks.apply(x)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -21,5 +21,6 @@ from lit_gen.networks.feature_network import FeatureNetwork
 from lit_gen.networks.ladder_encoder import LadderEncoder
 from lit_gen.networks.mlp import MLP
 from lit_gen.networks.mlp_codec import MLPCodec
+from lit_gen.networks.mlp_discriminator import MLPDiscriminator
 from lit_gen.networks.pretrained import Pretrained
 from lit_gen.networks.tied import TransposedMLP

@@ -9,12 +9,17 @@ from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder
 from lit_gen.networks.ladder_encoder import LadderEncoder
+from lit_gen.networks.layers.maxout import Maxout
+from lit_gen.networks.layers.norm import BatchNorm1d
 from lit_gen.networks.mlp import MLP
+from lit_gen.networks.mlp_discriminator import MLPDiscriminator
 
 NETWORKS = {
     "mlp": (lambda: MLP((1, 4, 4), 3, [8], nn.Tanh), (3,)),
     "mlp_two_params": (lambda: MLP(3, (1, 4, 4), [8, 8], params_per_output=2), (2, 1, 4, 4)),
     "mlp_score": (lambda: MLP(2, (), [8]), ()),
+    "mlp_maxout": (lambda: MLP(3, 2, [8, 8], nn.Identity, linear=Maxout), (2,)),
+    "mlp_discriminator": (lambda: MLPDiscriminator((1, 4, 4), [8, 8], norm=BatchNorm1d), ()),
     "bottom_layer": (lambda: BottomLayer(MLP(2, (1, 4, 4), [8]), 3), (1, 4, 4)),
     "ladder_encoder": (lambda: LadderEncoder((1, 4, 4), [3, 2], [[8, 8], [6]]), (2, 5)),
     "document_encoder": (lambda: DocumentEncoder(12, 3, [8]), (3,)),

@@ -2,6 +2,8 @@
 
 from lit_gen.networks.layers.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from lit_gen.networks.layers.masked_conv import MaskedConv2d
+from lit_gen.networks.layers.maxout import Maxout
+from lit_gen.networks.layers.minibatch import MinibatchDiscrimination, MinibatchStandardDeviation
 from lit_gen.networks.layers.norm import BatchNorm1d, BatchNorm2d
 from lit_gen.networks.layers.quantize import VectorQuantizer
 from lit_gen.networks.layers.random_shift import RandomShift
