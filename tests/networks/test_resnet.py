@@ -104,14 +104,19 @@ def test_features_are_sums_over_places_and_pixels_are_moved_at_its_edge():
     torch.testing.assert_close(network(x), features @ network.score.weight[0] + network.score.bias)
 
 
-def test_weights_start_as_glorot_says():
-    network = ResNetDiscriminator((3, 32, 32), base_channels=32)
-    residual, shortcut = network.layers[1].residual[1].weight, network.layers[1].shortcut[1].weight
-    for weight, gain in ((residual, sqrt(2)), (shortcut, 1.0)):
-        fan = weight[0].numel() + weight.shape[0] * weight[0, 0].numel()
-        bound = gain * sqrt(6 / fan)
-        assert 0.98 * bound < weight.abs().max() <= bound
-    assert all(not p.any() for name, p in network.named_parameters() if name.endswith("bias"))
+def glorot_bound(weight, gain):
+    return gain * sqrt(6 / (weight[0].numel() + weight[:, 0].numel()))
+
+
+def test_weights_start_as_glorot_says_twice_the_variance_on_the_residual_branch():
+    networks = ResNetDiscriminator((3, 32, 32), base_channels=32), ResNetGenerator(64, (3, 32, 32), base_channels=32)
+    for network in networks:
+        for name, weight in network.named_parameters():
+            if weight.dim() > 1:
+                bound = glorot_bound(weight, sqrt(2) if "residual" in name else 1.0)
+                assert 0.9 * bound < weight.abs().max() <= bound, name
+            elif name.endswith("bias"):
+                assert not weight.any(), name
 
 
 def test_the_norm_and_the_look_at_the_batch_are_parts_handed_in():
