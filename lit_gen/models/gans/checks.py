@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import try_network
-from lit_gen.protocols import Game, Judged, ReadsFeatures, Reconstructs
+from lit_gen.protocols import Game, Judged, JudgesWithFeatures, ReadsFeatures, Reconstructs
 from lit_gen.randomness import make_generator
 
 
@@ -31,7 +31,7 @@ def check_game(model, shape: tuple[int, ...]) -> None:
             f"the discriminator must give one score for each example, (B,), but gave {tuple(scores.shape)} for B = 2"
         )
     for regularizer in model.regularizers:
-        if regularizer.needs_features and not isinstance(discriminator, ReadsFeatures):
+        if regularizer.needs_features and not isinstance(discriminator, ReadsFeatures | JudgesWithFeatures):
             raise UserError(
                 f"{type(regularizer).__name__} needs a discriminator with features and from_features, which a "
                 f"{type(discriminator).__name__} hasn't: take lit_gen.networks.MLPDiscriminator or DCGANDiscriminator"
