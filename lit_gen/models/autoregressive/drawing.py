@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lit_gen.errors import UserError
-from lit_gen.protocols import AutoregressiveNetwork, Stepper, Steps
+from lit_gen.protocols import AutoregressiveNetwork, HasStepper, Stepper
 
 
 class NaiveStepper:
@@ -42,7 +42,7 @@ def stepper_of(
     network: AutoregressiveNetwork, num: int, label: Tensor | None = None, order: int = 0, naive: bool = False
 ) -> Stepper:
     """The network's own stepper, or the reference where that is asked for or the network has none."""
-    if naive or not isinstance(network, Steps):
+    if naive or not isinstance(network, HasStepper):
         return NaiveStepper(network, num, label, order)
     return network.stepper(num, label, order)
 

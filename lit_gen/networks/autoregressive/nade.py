@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_gen.errors import UserError
 from lit_gen.networks.autoregressive.any_order import AnyOrderNetwork
+from lit_gen.networks.autoregressive.base import check_counts
 from lit_gen.protocols import Stepper
 
 CHUNK_CELLS = 16
@@ -58,8 +59,7 @@ class NADE(AnyOrderNetwork):
         seed: int = 0,
     ) -> None:
         super().__init__(event_shape, params_per_output, num_classes, num_orders, random_order, seed)
-        if num_hidden < 1:
-            raise UserError(f"a NADE's num_hidden must be at least 1, got {num_hidden}")
+        check_counts(self, num_hidden=num_hidden)
         if num_orders > 1 and not random_order:
             raise UserError(f"{num_orders} natural orders of a NADE are {num_orders} times one: set random_order: true")
         cells, classes = self.num_cells, num_classes or 1

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
 from lit_gen.networks.autoregressive.pixelcnnpp_stepper import PixelCNNppStepper
 from lit_gen.networks.layers.concat_elu import concat_elu
 from lit_gen.networks.layers.shifted_conv import (
@@ -60,10 +60,7 @@ class PixelCNNpp(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, by_channel=False, num_classes=num_classes)
-        counts = {"num_filters": num_filters, "num_blocks": num_blocks, "num_resolutions": num_resolutions}
-        for name, value in counts.items():
-            if value < 1:
-                raise UserError(f"a PixelCNNpp's {name} must be at least 1, got {value}")
+        check_counts(self, num_filters=num_filters, num_blocks=num_blocks, num_resolutions=num_resolutions)
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"a PixelCNNpp's dropout must be in [0, 1), got {dropout}")
         channels, width = self.event_shape[0] + 1, num_filters

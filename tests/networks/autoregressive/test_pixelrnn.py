@@ -145,10 +145,11 @@ def test_two_steppers_do_not_disturb_each_other():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"event_shape": 16}, "goes through images"),
-        ({"event_shape": (1, 4, 4), "kernel_size": 1}, "sees nothing"),
-        ({"event_shape": (1, 4, 4), "kernel_size": 4}, "odd"),
-        ({"event_shape": (1, 4, 4), "num_layers": 0}, "at least 1"),
+        ({"event_shape": 16}, "is for images"),
+        ({"event_shape": (1, 4, 4), "kernel_size": 1}, "odd number from 3"),
+        ({"event_shape": (1, 4, 4), "kernel_size": 4}, "odd number from 3"),
+        ({"event_shape": (1, 4, 4), "num_layers": 0}, "num_layers must be at least 1"),
+        ({"event_shape": (1, 4, 4), "condition_features": 0}, "condition_features must be at least 1"),
         ({"event_shape": (3, 4, 4), "hidden": 2}, "cannot be divided among 3 channels"),
     ],
 )
