@@ -28,8 +28,8 @@ class AutoregressiveModel(GenerativeModel):
 
     Terms: ``loss``, -log p(x) in nats summed over the example, and where values are levels ``bits_per_dim``. A network
     of several orders is trained on one after the other, a batch each, and is a mixture of them in equal shares, whose
-    probabilities (not their logarithms, nor logits) are averaged: Uria, Murray & Larochelle, A Deep and Tractable
-    Density Estimator (2014), Eq. 11, https://arxiv.org/abs/1310.1757
+    probabilities (not their logarithms, nor logits) are averaged, as the ensembles of Uria, Murray & Larochelle, A Deep
+    and Tractable Density Estimator (2014), https://arxiv.org/abs/1310.1757
 
     Args:
         network: (B, *event_shape) -> (B, P, *cell_shape), an ``AutoregressiveNetwork``.

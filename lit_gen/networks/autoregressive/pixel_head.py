@@ -1,4 +1,4 @@
-"""The last layers of a PixelCNN."""
+"""The last layers of a PixelCNN or PixelRNN."""
 
 import torch
 from torch import Tensor, nn

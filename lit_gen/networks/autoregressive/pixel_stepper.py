@@ -1,4 +1,4 @@
-"""What the steppers of PixelCNNs share: the rows of the image they keep, and masked convolutions taken apart."""
+"""What the steppers of PixelCNNs and PixelRNNs share: rows of the image, and masked convolutions taken apart."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_gen.networks.autoregressive.base import OrderedNetwork, check_sizes
+from lit_gen.networks.autoregressive.pixel_head import PixelHead
 from lit_gen.networks.autoregressive.pixelrnn_steppers import DiagonalBiLSTMStepper, RowLSTMStepper
 from lit_gen.networks.autoregressive.recurrent_layers import DiagonalBiLSTMLayer, RecurrentLayer, RowLSTMLayer
 from lit_gen.networks.layers.masked_conv import MaskedConv2d
@@ -54,12 +55,7 @@ class PixelRNN(OrderedNetwork):
         self.layers = nn.ModuleList(
             self._layer(hidden, channels, num_classes, condition_features) for _ in range(num_layers)
         )
-        self.head = nn.Sequential(
-            nn.ReLU(),
-            MaskedConv2d(features, head_features, 1, "B", channels),
-            nn.ReLU(),
-            MaskedConv2d(head_features, channels * params_per_output, 1, "B", channels),
-        )
+        self.head = PixelHead(features, head_features, params_per_output, channels)
 
     def _layer(
         self, hidden: int, channels: int, num_classes: int | None, condition_features: int | None
@@ -78,7 +74,7 @@ class PixelRNN(OrderedNetwork):
         features = self.first(x)
         for number, layer in enumerate(self.layers):
             features = layer(features, self._context(number, x, label, condition))
-        return self.head(features).unflatten(1, (x.shape[1], -1)).transpose(1, 2)
+        return self.head(features)
 
 
 class RowLSTM(PixelRNN):

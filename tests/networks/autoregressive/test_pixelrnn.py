@@ -123,7 +123,7 @@ def test_steppers_of_other_kernels_depths_and_with_a_condition(kind, channels, k
     label = torch.tensor([0, 2, 1])
     with torch.no_grad():
         for layer in network.layers:
-            layer.class_bias.normal_()
+            layer.class_bias.weight.normal_()
         whole = network(x, label, condition=condition).flatten(2)
         assert not torch.allclose(whole, network(x, label, condition=condition.flip(3)).flatten(2))
         stepper, previous = network.stepper(3, label, condition=condition), None
