@@ -3,6 +3,7 @@
 from lit_gen.callbacks.active_units import ActiveUnits
 from lit_gen.callbacks.class_grid import ClassGrid
 from lit_gen.callbacks.code_scatter import CodeScatter
+from lit_gen.callbacks.collapse_alarm import CollapseAlarm
 from lit_gen.callbacks.completions import Completions
 from lit_gen.callbacks.compression import Compression
 from lit_gen.callbacks.disentanglement import Disentanglement
@@ -11,6 +12,7 @@ from lit_gen.callbacks.export_weights import ExportWeights
 from lit_gen.callbacks.fid import FID
 from lit_gen.callbacks.filters import Filters
 from lit_gen.callbacks.free_energy_gap import FreeEnergyGap
+from lit_gen.callbacks.gradient_norms import GradientNorms
 from lit_gen.callbacks.interpolation import Interpolation
 from lit_gen.callbacks.latent_manifold import LatentManifold
 from lit_gen.callbacks.latent_traversal import LatentTraversal
