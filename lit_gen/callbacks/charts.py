@@ -98,14 +98,16 @@ def strip(panels: Mapping[str, Tensor]) -> Image.Image:
         panels: (N, 1) or (N, 2) points by their titles. Those that aren't finite or lie beyond the axes are left out.
     """
     arrays = {title: _array(x) for title, x in panels.items()}
+    from matplotlib.colors import PowerNorm
+
     first = next(iter(arrays.values()))
     ranges = [_range(column) for column in first.T]
     figure, axes = _figure(len(arrays), 2.2 * len(arrays), 2.6)
     for axis, (title, x) in zip(axes, arrays.items(), strict=True):
         x = x[np.isfinite(x).all(axis=1)]
         if len(ranges) == 2:
-            # Every panel by its own densest bin: what is told is where samples are.
-            axis.hist2d(x[:, 0], x[:, 1], bins=64, range=ranges, cmap="Greens")
+            # Every panel by its own densest bin, and its root: what is told is where samples are, few ones too.
+            axis.hist2d(x[:, 0], x[:, 1], bins=64, range=ranges, cmap="Greens", norm=PowerNorm(0.5, vmin=0))
             axis.set_aspect("equal")
         else:
             inside = x[(x >= ranges[0][0]) & (x <= ranges[0][1])]

@@ -10,7 +10,7 @@ from torch import Tensor
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.gradient_norms import GradientNorms
 from lit_gen.callbacks.pictures import batches_done
-from lit_gen.callbacks.real_examples import SPLITS, check_reference, held_out_or_train, real_examples
+from lit_gen.callbacks.real_examples import SPLITS, check_reference, real_examples
 from lit_gen.callbacks.sample_figures import check_samples, shared_draw
 from lit_gen.errors import UserError
 from lit_gen.metrics.collapse import Cells, relative_diversity
@@ -68,8 +68,8 @@ class CollapseAlarm(Callback):
         start_step: the first batch at which to look.
         patience: looks in a row at which something must be wrong.
         num_samples: samples, and real examples of the split if it has as many.
-        reference: the split that they are held against, "train", "val" or "test"; None for val where there is one,
-            else train.
+        reference: the split that they are held against, "train", "val" or "test"; None for val where it has ten
+            examples a cell, else train.
         least_diversity: see above.
         most_left_out: see above, a share in (0, 1).
         num_cells: see above.
@@ -237,7 +237,9 @@ class CollapseAlarm(Callback):
         return float(norms[0]["generator"]) if norms and "generator" in norms[0] else None
 
     def _split(self, trainer: Trainer) -> str:
-        return self.reference or held_out_or_train(trainer)
+        if self.reference is not None:
+            return self.reference
+        return "val" if trainer.datamodule.num_examples("val") >= 10 * self.num_cells else "train"
 
     def _named(self, split: str, verdict: Verdict, raised: bool) -> dict[str, float]:
         figures = {f"{split}/collapse_{name}": value for name, value in verdict.figures.items()}

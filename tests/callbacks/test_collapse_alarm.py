@@ -1,7 +1,12 @@
 """The alarm on generators made to collapse, on healthy ones, and on small games; in the same steps when resumed."""
 
 import functools
+import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -238,11 +243,34 @@ def test_what_is_refused(make_trainer, linear_model):
             CollapseAlarm(**kwargs)
     few = Ring(**SMALL | {"num_validation": 50})
     for model, data, match in (
-        (Draws(RING.sample), few, "50 examples are fewer than ten each"),
+        (Draws(RING.sample), few, "train split into num_cells 20 cells, for which its 160 examples are fewer"),
         (Unsampled(), RING, "no sample"),
     ):
         with pytest.raises(UserError, match=match):
             make_trainer(CollapseAlarm()).fit(model, data)
+
+
+def test_a_small_validation_split_is_passed_over(make_trainer):
+    data = Ring(**SMALL | {"num_validation": 150, "num_train": 300})
+    alarm, *_ = watched(make_trainer, Draws(data.sample), data)
+    assert len(alarm._real) == 300
+    alarm, *_ = watched(make_trainer, Draws(data.sample), data, reference="val", num_cells=15)
+    assert len(alarm._real) == 150
+
+
+def test_two_ranks_stop_together(tmp_path):
+    script = Path(__file__).with_name("collapsing_on_two_ranks.py")
+    env = {**os.environ, "PYTHONPATH": str(script.parents[2])}
+    command = [sys.executable, str(script), str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"rank_{rank}.json").read_text()) for rank in range(2))
+    assert first["step"] == second["step"] == first["raised_at"] == second["raised_at"] == 4
+    assert first["norms"] == second["norms"] and set(first["norms"]) == {"generator", "discriminator"}
+    assert first["figures"] == second["figures"] and first["figures"]["train/collapse"] == 1
+    assert len(first["told"]) == 1 and not second["told"]
+    names = {file.name for file in (tmp_path / "samples").iterdir()}
+    assert {"sample_strip_0000002.png", "discriminator_0000000.png"} <= names
 
 
 class Unsampled(Draws):
