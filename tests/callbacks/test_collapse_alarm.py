@@ -234,16 +234,16 @@ def test_what_is_refused(make_trainer, linear_model):
         ({"every_n_steps": 0}, "every_n_steps"),
         ({"start_step": -1}, "start_step"),
         ({"patience": 0}, "patience"),
-        ({"num_samples": 100}, "num_samples of at least 200"),
+        ({"num_samples": 100}, "num_samples of at least 160"),
         ({"most_left_out": 1.0}, "most_left_out"),
         ({"least_diversity": -0.1}, "least_diversity"),
         ({"reference": "all"}, "'all'"),
     ):
         with pytest.raises(UserError, match=match):
             CollapseAlarm(**kwargs)
-    few = Ring(**SMALL | {"num_validation": 50})
+    few = Ring(**SMALL | {"num_validation": 50, "num_train": 150})
     for model, data, match in (
-        (Draws(RING.sample), few, "train split into num_cells 20 cells, for which its 160 examples are fewer"),
+        (Draws(RING.sample), few, "train split into num_cells 16 cells, for which its 150 examples are fewer"),
         (Unsampled(), RING, "no sample"),
     ):
         with pytest.raises(UserError, match=match):
@@ -254,7 +254,7 @@ def test_a_small_validation_split_is_passed_over(make_trainer):
     data = Ring(**SMALL | {"num_validation": 150, "num_train": 300})
     alarm, *_ = watched(make_trainer, Draws(data.sample), data)
     assert len(alarm._real) == 300
-    alarm, *_ = watched(make_trainer, Draws(data.sample), data, reference="val", num_cells=15)
+    alarm, *_ = watched(make_trainer, Draws(data.sample), data, reference="val", num_cells=12, num_samples=150)
     assert len(alarm._real) == 150
 
 
