@@ -246,6 +246,14 @@ class Judged(NamedTuple):
     features: Tensor | None = None
 
 
+@runtime_checkable
+class JudgesWithFeatures(Protocol):
+    """A discriminator that gives scores and features of one pass, though the ones aren't read off the others."""
+
+    def judge(self, x: Tensor) -> Judged:
+        """(B, *event_shape) -> what it makes of them, with features."""
+
+
 class Game(NamedTuple):
     """A step of one player, as the terms of its loss see it.
 
@@ -300,7 +308,7 @@ class AutoregressiveNetwork(Protocol):
 
 
 @runtime_checkable
-class Steps(Protocol):
+class HasStepper(Protocol):
     """A network that tells one cell after the other for less than the work of its whole self each time."""
 
     def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:

@@ -91,5 +91,5 @@ def _copied(value: Any) -> Any:
         return value
     if value.is_floating_point():
         # A count of steps goes into bias corrections, which torch takes in double precision where it is a number.
-        return value + TINY if value.dim() else value.double()
+        return value + TINY if value.dim() else value.to(torch.float64, copy=True)
     return value.clone()

@@ -92,13 +92,15 @@ class ManualOptimizationModel(GenerativeModel):
         """
         strategy = self.trainer.strategy
         optimizer = strategy.optimizers[optimizer_index]
+        # No more is differentiated than what the optimizer steps: not examples that a penalty takes gradients in.
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         means: dict[str, Tensor] = {}
 
         def backward() -> None:
             for share, part in self._micro_batches(tensors):
                 terms = losses(*part)
                 loss = terms[minimize].mean()
-                strategy.backward(loss if share == 1.0 else share * loss, None)
+                strategy.backward(loss if share == 1.0 else share * loss, None, inputs=parameters)
                 for name, value in terms.items():
                     mean = loss.detach() if name == minimize else value.detach().mean()
                     means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean

@@ -81,6 +81,7 @@ class DCGANDiscriminator(nn.Module):
         image_shape: (C, H, W) with H = W in 8, 16, 32, 64, 128 or 28.
         base_channels: channels of the largest feature map, doubled each time its side is halved.
         norm: makes the norm of that many channels; ``torch.nn.Identity`` for none.
+        minibatch: as in ``MLPDiscriminator``, of the flattened features.
 
     Raises:
         UserError: it cannot read images of that shape.
@@ -91,6 +92,7 @@ class DCGANDiscriminator(nn.Module):
         image_shape: tuple[int, int, int],
         base_channels: int = 64,
         norm: Callable[[int], nn.Module] = BatchNorm2d,
+        minibatch: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         base, num_levels = pyramid("DCGANDiscriminator", image_shape, largest=128)
@@ -105,7 +107,9 @@ class DCGANDiscriminator(nn.Module):
             ]
             channels *= 2
         self.layers = nn.Sequential(*layers)
-        self.score = nn.Linear(channels * base * base, 1)
+        num_features = channels * base * base
+        self.minibatch = nn.Identity() if minibatch is None else minibatch(num_features)
+        self.score = nn.Linear(getattr(self.minibatch, "out_features", num_features), 1)
         _initialize(self)
 
     def features(self, x: Tensor) -> Tensor:
@@ -114,7 +118,7 @@ class DCGANDiscriminator(nn.Module):
 
     def from_features(self, features: Tensor) -> Tensor:
         """(B, F) -> (B,)."""
-        return self.score(features).squeeze(1)
+        return self.score(self.minibatch(features)).squeeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B,)."""

@@ -17,6 +17,19 @@ def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
+def hidden_layers(
+    widths: Sequence[int],
+    activation: Callable[[], nn.Module],
+    linear: Callable[[int, int], nn.Module],
+    norm: Callable[[int], nn.Module] | None,
+) -> list[nn.Module]:
+    """Layers that take vectors of ``widths[0]`` numbers to ``widths[-1]``, the arguments as in ``MLP``."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [linear(before, after), *([] if norm is None else [norm(after)]), activation()]
+    return layers
+
+
 class MLP(nn.Module):
     """Fully connected layers: (B, *in_shape) -> (B, *out_shape).
 
@@ -33,6 +46,9 @@ class MLP(nn.Module):
             for none.
         weight_init: sets each weight matrix in place, as ``torch.nn.init.kaiming_normal_``; biases then start at 0.
             None for the default.
+        linear: makes each hidden layer, which takes and gives vectors of those lengths: ``torch.nn.Linear``, or
+            ``lit_gen.networks.layers.Maxout``, which wants ``torch.nn.Identity`` for an activation.
+        norm: makes the norm of so many features between a hidden layer and its activation; None for none.
     """
 
     def __init__(
@@ -44,24 +60,24 @@ class MLP(nn.Module):
         params_per_output: int = 1,
         output_activation: Callable[[], nn.Module] | None = None,
         weight_init: Callable[[Tensor], Tensor] | None = None,
+        linear: Callable[[int, int], nn.Module] = nn.Linear,
+        norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = as_shape(in_shape)
         self.out_shape = as_shape(out_shape)
         self._leading = (params_per_output,) if params_per_output > 1 else ()
         widths = [prod(self.in_shape), *hidden_dims]
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Linear(before, after), activation()]
+        layers = hidden_layers(widths, activation, linear, norm)
         layers.append(nn.Linear(widths[-1], params_per_output * prod(self.out_shape)))
         if output_activation is not None:
             layers.append(output_activation())
+        self.layers = nn.Sequential(*layers)
         if weight_init is not None:
-            for layer in layers:
+            for layer in self.layers.modules():
                 if isinstance(layer, nn.Linear):
                     weight_init(layer.weight)
                     nn.init.zeros_(layer.bias)
-        self.layers = nn.Sequential(*layers)
 
     @property
     def output_bias(self) -> Tensor:

@@ -4,17 +4,35 @@ import pytest
 import torch
 from torch import nn
 
+from lit_gen.networks.autoencoding import AutoencodingDiscriminator
 from lit_gen.networks.bottom_layer import BottomLayer
 from lit_gen.networks.conv import ConvDecoder, ConvEncoder
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.document_encoder import DocumentEncoder
+from lit_gen.networks.instance_noise import InstanceNoise
 from lit_gen.networks.ladder_encoder import LadderEncoder
+from lit_gen.networks.layers.maxout import Maxout
+from lit_gen.networks.layers.norm import BatchNorm1d
+from lit_gen.networks.layers.reference_norm import ReferenceBatchNorm, VirtualBatchNorm
 from lit_gen.networks.mlp import MLP
+from lit_gen.networks.mlp_discriminator import MLPDiscriminator
+from lit_gen.networks.reference import ReferenceBatch
+from lit_gen.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from lit_gen.networks.spectral_norm import SpectralNorm
+
+
+def with_reference(network):
+    wrapped = ReferenceBatch(network, 4)
+    wrapped.set_reference(torch.rand(4, *network.in_shape))
+    return wrapped
+
 
 NETWORKS = {
     "mlp": (lambda: MLP((1, 4, 4), 3, [8], nn.Tanh), (3,)),
     "mlp_two_params": (lambda: MLP(3, (1, 4, 4), [8, 8], params_per_output=2), (2, 1, 4, 4)),
     "mlp_score": (lambda: MLP(2, (), [8]), ()),
+    "mlp_maxout": (lambda: MLP(3, 2, [8, 8], nn.Identity, linear=Maxout), (2,)),
+    "mlp_discriminator": (lambda: MLPDiscriminator((1, 4, 4), [8, 8], norm=BatchNorm1d), ()),
     "bottom_layer": (lambda: BottomLayer(MLP(2, (1, 4, 4), [8]), 3), (1, 4, 4)),
     "ladder_encoder": (lambda: LadderEncoder((1, 4, 4), [3, 2], [[8, 8], [6]]), (2, 5)),
     "document_encoder": (lambda: DocumentEncoder(12, 3, [8]), (3,)),
@@ -25,6 +43,17 @@ NETWORKS = {
     "conv_decoder_odd": (lambda: ConvDecoder(3, (3, 25, 17), base_channels=4), (3, 25, 17)),
     "dcgan_generator": (lambda: DCGANGenerator(3, (1, 16, 16), base_channels=4), (1, 16, 16)),
     "dcgan_discriminator": (lambda: DCGANDiscriminator((1, 28, 28), base_channels=4), ()),
+    "resnet_generator": (lambda: ResNetGenerator(3, (1, 16, 16), base_channels=4), (1, 16, 16)),
+    "resnet_discriminator": (lambda: ResNetDiscriminator((3, 32, 32), base_channels=4), ()),
+    "resnet_discriminator_large": (lambda: ResNetDiscriminator((1, 64, 64), base_channels=2), ()),
+    "autoencoding_discriminator": (lambda: AutoencodingDiscriminator(MLP(4, 2, [8]), MLP(2, 4, [8])), ()),
+    "instance_noise": (lambda: InstanceNoise(MLPDiscriminator(2, [8]), 0.1), ()),
+    "spectral_norm": (lambda: SpectralNorm(DCGANDiscriminator((1, 16, 16), base_channels=4)), ()),
+    "reference_batch_norm": (lambda: with_reference(MLP(2, 3, [8, 8], norm=ReferenceBatchNorm)), (3,)),
+    "virtual_batch_norm": (
+        lambda: with_reference(DCGANGenerator(3, (1, 16, 16), base_channels=4, norm=VirtualBatchNorm)),
+        (1, 16, 16),
+    ),
 }
 
 

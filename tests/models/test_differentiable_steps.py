@@ -1,24 +1,35 @@
 import copy
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, LBFGS, RMSprop
+from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 
 from lit_gen.errors import UserError
 from lit_gen.models.differentiable_steps import check_differentiable, look_ahead
 
+DOUBLE = partial(Adam, lr=0.01)
 OPTIMIZERS = [
     partial(SGD, lr=0.1),
     partial(SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
     partial(Adam, lr=0.01, betas=(0.5, 0.9)),
+    pytest.param(DOUBLE, id="Adam with a count of steps in double precision"),
     partial(Adam, lr=0.01, fused=True),
     partial(AdamW, lr=0.01),
     partial(RMSprop, lr=0.01),
     partial(Adagrad, lr=0.1),
 ]
 X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    yield
+    torch.set_default_dtype(before)
 
 
 def network():
@@ -35,11 +46,16 @@ def warmed_up(make):
     """An optimizer with a state."""
     model = network()
     optimizer = make(model.parameters())
-    for _ in range(2):
+    with default_dtype(torch.float64 if make is DOUBLE else torch.float32):
+        take_steps(model, optimizer)
+    return model, optimizer
+
+
+def take_steps(model, optimizer, num=2):
+    for _ in range(num):
         optimizer.zero_grad()
         loss_with(list(model.parameters()), X).backward()
         optimizer.step()
-    return model, optimizer
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS)
@@ -50,10 +66,7 @@ def test_looks_ahead_to_where_the_optimizer_would_be_and_leaves_it_alone(make):
     after = (model.state_dict(), optimizer.state_dict())
     for old, new in zip(torch.utils._pytree.tree_leaves(before), torch.utils._pytree.tree_leaves(after), strict=True):
         assert torch.equal(old, new) if isinstance(old, torch.Tensor) else old == new
-    for _ in range(3):
-        optimizer.zero_grad()
-        loss_with(list(model.parameters()), X).backward()
-        optimizer.step()
+    take_steps(model, optimizer, 3)
     for got, expected in zip(ahead, model.parameters(), strict=True):
         torch.testing.assert_close(got.detach(), expected.detach(), rtol=1e-9, atol=1e-12)
 

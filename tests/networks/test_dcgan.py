@@ -48,6 +48,41 @@ def test_the_discriminator_follows_the_guidelines():
     assert all(layer.stride == (2, 2) for layer in network.layers if isinstance(layer, nn.Conv2d))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_five_guidelines_hold_at_every_size(shape):
+    """ "Architecture guidelines for stable Deep Convolutional GANs", in the paper's order."""
+    generator, discriminator = DCGANGenerator(7, shape, base_channels=2), DCGANDiscriminator(shape, base_channels=2)
+    g, d = ([part for part in network.modules() if not list(part.children())] for network in (generator, discriminator))
+    # 1. Strided convolutions in the discriminator and fractionally strided ones in the generator for pooling layers.
+    resampling = nn.modules.pooling._MaxPoolNd | nn.modules.pooling._AvgPoolNd | nn.Upsample
+    assert not any(isinstance(layer, resampling) for layer in g + d)
+    assert {layer.stride for layer in g if isinstance(layer, nn.ConvTranspose2d)} == {(2, 2)}
+    assert {layer.stride for layer in d if isinstance(layer, nn.Conv2d)} == {(2, 2)}
+    assert not any(isinstance(layer, nn.Conv2d) for layer in g)
+    # 2. Batch norm in both, behind every layer but the generator's output and the discriminator's input and score.
+    weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+    normalized = [
+        [
+            isinstance(following, BatchNorm2d)
+            for layer, following in zip(layers, [*layers[1:], None], strict=True)
+            if isinstance(layer, weighted | nn.Unflatten)
+        ]
+        for layers in (g, d)
+    ]
+    assert normalized[0] == [False] + [True] * (len(normalized[0]) - 2) + [False]  # the projection is unflattened first
+    assert normalized[1] == [False] + [True] * (len(normalized[1]) - 2) + [False]
+    # 3. No hidden fully connected layers: one reshapes the latent, one reads the score.
+    assert [layer for layer in g + d if isinstance(layer, nn.Linear)] == [generator.project, discriminator.score]
+    # 4. ReLU in the generator for all layers but the output, which uses tanh.
+    # 5. LeakyReLU in the discriminator for all layers.
+    activations = [
+        [type(layer) for layer in layers if type(layer).__module__ == "torch.nn.modules.activation"]
+        for layers in (g, d)
+    ]
+    num_levels = sum(isinstance(layer, nn.Conv2d) for layer in d)
+    assert activations == [[nn.ReLU] * num_levels + [nn.Tanh], [nn.LeakyReLU] * num_levels]
+
+
 def test_weights_start_from_a_normal_of_standard_deviation_0_02():
     for network in (DCGANGenerator(50, (1, 28, 28)), DCGANDiscriminator((1, 28, 28))):
         for module in network.modules():

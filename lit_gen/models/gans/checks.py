@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import try_network
-from lit_gen.protocols import Game, Judged, ReadsFeatures, Reconstructs
+from lit_gen.protocols import Game, Judged, JudgesWithFeatures, ReadsFeatures, Reconstructs
 from lit_gen.randomness import make_generator
 
 
@@ -31,7 +31,7 @@ def check_game(model, shape: tuple[int, ...]) -> None:
             f"the discriminator must give one score for each example, (B,), but gave {tuple(scores.shape)} for B = 2"
         )
     for regularizer in model.regularizers:
-        if regularizer.needs_features and not isinstance(discriminator, ReadsFeatures):
+        if regularizer.needs_features and not isinstance(discriminator, ReadsFeatures | JudgesWithFeatures):
             raise UserError(
                 f"{type(regularizer).__name__} needs a discriminator with features and from_features, which a "
                 f"{type(discriminator).__name__} hasn't: take lit_gen.networks.MLPDiscriminator or DCGANDiscriminator"
@@ -61,16 +61,18 @@ def try_penalty(model, regularizer: nn.Module, x: Tensor) -> None:
     Raises:
         UserError: it has none.
     """
-    parameters = [parameter for parameter in model.discriminator.parameters() if parameter.requires_grad]
     with torch.enable_grad():
         real, fake = (x.clone().requires_grad_() for _ in range(2))
         try:
             judged = [Judged(examples, model.discriminator(examples).float()) for examples in (real, fake)]
             game = Game(model.generator, model.discriminator, *judged, regularizer.noise(x))
-            torch.autograd.grad(regularizer(game).mean(), parameters, allow_unused=True)
+            # All the way: asked for some gradients alone, autograd goes round what has none, and they come out wrong.
+            regularizer(game).mean().backward()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"{type(regularizer).__name__} needs a discriminator that is differentiable twice, which a "
                 f"{type(model.discriminator).__name__} is not: {reason}"
             ) from error
+        finally:
+            model.zero_grad()

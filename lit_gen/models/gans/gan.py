@@ -19,7 +19,7 @@ from lit_gen.models.gans.terms import Due, terms_of
 from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.models.moving_average import ExponentialMovingAverage
 from lit_gen.objectives.adversarial.base import has_state
-from lit_gen.protocols import Batch, FollowsSteps, Game, Judged
+from lit_gen.protocols import Batch, FollowsSteps, Game, Judged, ReadsFeatures
 from lit_gen.randomness import derive_seed, run_seed, seeded
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer, acts_after_step
 
@@ -148,8 +148,11 @@ class GAN(ManualOptimizationModel):
     def _judge(self, x: Tensor, with_features: bool) -> Judged:
         if not with_features:
             return Judged(x, self.discriminator(x).float())  # losses are computed in single precision
-        features = self.discriminator.features(x)
-        return Judged(x, self.discriminator.from_features(features).float(), features.float())
+        if isinstance(self.discriminator, ReadsFeatures):
+            features = self.discriminator.features(x)
+            return Judged(x, self.discriminator.from_features(features).float(), features.float())
+        _, scores, features = self.discriminator.judge(x)
+        return Judged(x, scores.float(), features.float())
 
     def _discriminator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -28,10 +28,10 @@ class HistoricalAveraging(AdversarialRegularizer):
 
     def join(self, generator: nn.Module, discriminator: nn.Module) -> None:
         """Begin the mean at the player's first weights."""
-        for number, parameter in enumerate(self._parameters(generator, discriminator)):
+        for number, parameter in enumerate(self._own_of(generator, discriminator)):
             self.register_buffer(f"mean_{number}", parameter.detach().clone())
 
-    def _parameters(self, generator: nn.Module, discriminator: nn.Module) -> list[nn.Parameter]:
+    def _own_of(self, generator: nn.Module, discriminator: nn.Module) -> list[nn.Parameter]:
         return list((generator if self.player == "generator" else discriminator).parameters())
 
     def _means(self) -> list[Tensor]:
@@ -39,7 +39,7 @@ class HistoricalAveraging(AdversarialRegularizer):
 
     def forward(self, game: Game) -> Tensor:
         """(), in squared units of a weight."""
-        parameters = self._parameters(game.generator, game.discriminator)
+        parameters = self._own_of(game.generator, game.discriminator)
         return torch.stack(
             [(own - mean).square().sum() for own, mean in zip(parameters, self._means(), strict=True)]
         ).sum()

@@ -1,0 +1,139 @@
+"""Run as a script, once for each rank: a game of three batches for every objective and every regularizer.
+
+    RANKS=2 LOCAL_RANK=0 MASTER_ADDR=… MASTER_PORT=… python two_rank_objectives.py OUT     (and LOCAL_RANK=1 beside it)
+    RANKS=1 python two_rank_objectives.py OUT
+
+All noise is replayed by the row of the data, as in ``two_rank_games``.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from torch import nn
+from torch.optim import SGD, Adam
+from two_rank_games import DIM, NUM_EXAMPLES, Loader, NoiseTable, Record, Replay
+
+from lit_gen import objectives
+from lit_gen.distributed import leave_together
+from lit_gen.distributions.priors import StandardNormal
+from lit_gen.models.gans.gan import GAN
+from lit_gen.models.gans.unrolled_gan import UnrolledGAN
+from lit_gen.networks.mlp import MLP
+from lit_gen.objectives.adversarial.base import AdversarialObjective
+from lit_gen.objectives.adversarial.divergences import Divergence
+from lit_gen.randomness import make_generator
+from lit_gen.regularizers import adversarial as regularizers
+from lit_gen.regularizers.adversarial.base import AdversarialRegularizer
+
+
+class Critic(nn.Module):
+    """Scores read off features; by ``reconstruct`` it calls itself an autoencoder, its scores squares then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.head = MLP(2, 5, [8], nn.Tanh), MLP(5, (), [])
+
+    def features(self, x):
+        return self.trunk(x)
+
+    def from_features(self, features):
+        return self.head(features)
+
+    def forward(self, x):
+        return self.from_features(self.features(x))
+
+
+class Energy(Critic):
+    def reconstruct(self, x):
+        return x
+
+    def from_features(self, features):
+        return self.head(features).square()
+
+
+def members(room, base: type) -> list[type]:
+    return [member for member in vars(room).values() if isinstance(member, type) and issubclass(member, base)]
+
+
+def parts_of_regularizer(member: type) -> list[AdversarialRegularizer]:
+    if member is regularizers.HistoricalAveraging:
+        return [member("generator"), member("discriminator", weight=0.5)]
+    return [member()]
+
+
+def cases() -> dict[str, Callable[..., GAN]]:
+    """Makes a game of a prior, by name."""
+    found: dict[str, Callable[..., GAN]] = {}
+    for member in members(objectives, AdversarialObjective):
+        if member is objectives.FDivergence:
+            for divergence in members(objectives, Divergence):
+                one = divergence(0.5) if divergence is objectives.Alpha else divergence()
+                found[f"FDivergence-{divergence.__name__}"] = partial(GAN, objective=member(one))
+        else:
+            found[member.__name__] = partial(GAN, objective=member())
+    for member in members(regularizers, AdversarialRegularizer):
+        terms = partial(parts_of_regularizer, member)
+        found[member.__name__] = lambda terms=terms, **parts: GAN(
+            objective=objectives.RelativisticPaired(), regularizers=terms(), **parts
+        )
+    found["Unrolled"] = lambda **parts: UnrolledGAN(
+        objective=objectives.NonSaturating(), unrolled_steps=2, regularizers=[regularizers.R1()], **parts
+    )
+    return found
+
+
+def game(name: str, table: NoiseTable) -> GAN:
+    torch.manual_seed(0)
+    make = cases()[name]
+    energies = name in ("EnergyBased", "BoundaryEquilibrium")
+    model = make(
+        generator=MLP(DIM, 2, [8]),
+        discriminator=Energy() if energies else Critic(),
+        prior=Replay(StandardNormal(DIM), table),
+        generator_optimizer=partial(SGD, lr=0.05),
+        discriminator_optimizer=partial(Adam, lr=0.01),
+    )
+    for number, regularizer in enumerate(model.regularizers):
+        own = regularizer.noise(torch.zeros(1, 2))
+
+        def replayed(real, number=number, own=own):
+            draw = make_generator("penalty", number, table.step)
+            rows = [torch.rand(NUM_EXAMPLES, *part.shape[1:], generator=draw) for part in own]
+            return tuple(part[table.rows] for part in rows)
+
+        regularizer.noise = replayed
+    return model
+
+
+def run(name: str, rank: int, num_ranks: int, out: Path) -> None:
+    seed_everything(3, workers=True, verbose=False)
+    table = NoiseTable()
+    model, record = game(name, table), Record(table)
+    x = torch.rand(NUM_EXAMPLES, 2, generator=torch.Generator().manual_seed(1))
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=num_ranks,
+        strategy="ddp" if num_ranks > 1 else "auto",
+        use_distributed_sampler=False,
+        max_steps=3,
+        callbacks=[record],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+    trainer.fit(model, Loader(x, rank, num_ranks))
+    content = {"gradients": record.gradients, "state": model.state_dict()}
+    torch.save(content, out / f"{name}_{rank}_of_{num_ranks}.pt")
+
+
+if __name__ == "__main__":
+    for case in cases():
+        run(case, int(os.environ.get("LOCAL_RANK", 0)), int(os.environ["RANKS"]), Path(sys.argv[1]))
+    leave_together()
