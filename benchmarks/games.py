@@ -2,7 +2,7 @@
 
     python -m benchmarks.games [name …] [--steps 4000] [--seeds 5] [--json FILE]
 
-Every game has the networks, optimizers, schedules and batches of conf/gans/gan_grid.yaml and differs from it in what
+Every game has the networks, optimizers, schedules and batches of conf/gans/r3gan_grid.yaml and differs from it in what
 its row says. Figures are of the averaged generator's 2,500 samples after the last step. What ``--json`` names is gone
 on with, so that a table can be made in several goes.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 
-CONFIG = "conf/gans/gan_grid.yaml"
+CONFIG = "conf/gans/r3gan_grid.yaml"
 PLAIN = "--model.regularizers=null"
 
 
