@@ -26,7 +26,7 @@ class DiscriminatorConfidence(HeldOutFigures):
     are no logits: ``score_of_real`` and ``score_of_fake``, the mean raw scores. The picture,
     ``samples/discriminator_confidence_<step>.png``, has the histograms of what the means are of.
 
-    A discriminator that judges several examples at once has as many fewer values, and the batches must fit it.
+    A discriminator that judges m examples at once has an m-th of the values, each of m examples of one kind.
 
     Args:
         every_n_epochs: measures at the validation of every n-th epoch; 0 only at the test (and at ``validate``).
@@ -79,7 +79,7 @@ class DiscriminatorConfidence(HeldOutFigures):
             sets, kind, label, limits = probabilities, "probability_real", "probability of being real", (0.0, 1.0)
         else:
             kind, label, limits = "score", "score", None
-        figures = {f"{split}/{kind}_of_{name}": float(values.double().mean()) for name, values in sets.items()}
+        figures = {f"{split}/{kind}_of_{name}": float(values.cpu().double().mean()) for name, values in sets.items()}
         if limits is not None:
             right = [_share_above_half(sets["real"]), 1 - _share_above_half(sets["fake"])]
             figures[f"{split}/discriminator_accuracy"] = sum(right) / 2
@@ -119,4 +119,4 @@ def _of_all_ranks(x: Tensor) -> Tensor:
 
 def _share_above_half(probability: Tensor) -> float:
     """Ties count half."""
-    return float(((probability > 0.5).double() + (probability >= 0.5).double()).mean()) / 2
+    return float(((probability > 0.5).float() + (probability >= 0.5).float()).mean()) / 2

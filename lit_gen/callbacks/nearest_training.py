@@ -1,6 +1,6 @@
 """Whether the model draws its training examples over again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import torch
@@ -15,6 +15,9 @@ from lit_gen.distributed import world_size
 from lit_gen.errors import UserError
 from lit_gen.metrics.features.base import FeatureExtractor
 from lit_gen.metrics.nearest_neighbours import Neighbours, nearest_neighbours
+
+PART = 2**24
+"""Numbers that training examples are compared by at a time: a search of many at once costs less than many searches."""
 
 
 class NearestTraining(SampleFigures):
@@ -90,19 +93,32 @@ class NearestTraining(SampleFigures):
 
     def _search(self, trainer: Trainer, queries: Tensor) -> Neighbours:
         """The nearest training examples of queries that all ranks have, by their numbers; each looks at its share."""
-        count, device = self.num_neighbours, queries.device
+        count, device = self.num_neighbours, queries.device if queries.device.type != "mps" else torch.device("cpu")
         index = torch.zeros(len(queries), count, dtype=torch.int64, device=device)
         distance = torch.full((len(queries), count), torch.inf, dtype=torch.float64, device=device)
         best = Neighbours(index, distance)
-        for batch in islice(trainer.datamodule.reference_loader("train"), int(trainer.fast_dev_run) or None):
-            near = nearest_neighbours(queries, self._features(batch.x.to(device)), min(count, len(batch.x)))
-            best = _nearer(best, Neighbours(batch.index.to(device)[near.index], near.distance), count)
+        for index, x in self._training_parts(trainer, queries):
+            near = nearest_neighbours(queries, x, min(count, len(x)))
+            best = _nearer(best, Neighbours(index.to(device)[near.index.to(device)], near.distance), count)
         if world_size() > 1:
             parts = zip(*(gather_all_tensors(part.contiguous()) for part in best), strict=True)
             best, *others = (Neighbours(*part) for part in parts)
             for other in others:
                 best = _nearer(best, other, count)
         return best
+
+    def _training_parts(self, trainer: Trainer, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's share of the training examples: numbers (P,) and features (P, D), ``PART`` numbers at a time."""
+        index, parts = [], []
+        loader = trainer.datamodule.reference_loader("train")
+        for batch in islice(loader, int(trainer.fast_dev_run) or None):
+            index.append(batch.index)
+            parts.append(self._features(batch.x.to(queries.device)))
+            if sum(part.numel() for part in parts) >= PART:
+                yield torch.cat(index), torch.cat(parts)
+                index, parts = [], []
+        if parts:
+            yield torch.cat(index), torch.cat(parts)
 
     def _features(self, x: Tensor) -> Tensor:
         if self.extractor is None:
@@ -114,7 +130,7 @@ class NearestTraining(SampleFigures):
         if samples.dim() != 4 or samples.shape[1] not in (1, 3) or not self.num_pictured:
             return
         samples = samples[: self.num_pictured]
-        nearest = examples_at(trainer, "train", found.index[: len(samples)].flatten())
+        nearest = examples_at(trainer, "train", found.index[: len(samples)].flatten().to(samples.device))
         nearest = nearest.view(len(samples), self.num_neighbours, *samples.shape[1:])
         rows = torch.cat([samples[:, None], torch.ones_like(samples)[:, None], nearest], dim=1)  # a gap between
         if trainer.is_global_zero:

@@ -59,7 +59,8 @@ class Cells:
 
     def shares(self, x: Tensor) -> Tensor:
         """(B, D) -> (K,) the shares of ``x`` in the cells."""
-        return torch.bincount(self.of(x), minlength=len(self.centres)).double() / len(x)
+        # On the CPU: MPS has no float64.
+        return torch.bincount(self.of(x), minlength=len(self.centres)).cpu().double() / len(x)
 
     def left_out(self, fake: Tensor, least: float = 0.1) -> float:
         """Share of the real examples that lie in cells with less than ``least`` times as many samples as is fair."""

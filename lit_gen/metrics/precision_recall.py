@@ -59,7 +59,7 @@ def neighbour_radii(points: Tensor, num_neighbours: int, chunk_size: int = 1024)
     for start in range(0, len(points), chunk_size):
         squares = _squared_distances(points[start : start + chunk_size], points)
         squares[torch.arange(len(squares)), torch.arange(start, start + len(squares))] = torch.inf
-        radii.append(squares.kthvalue(num_neighbours, dim=1).values)
+        radii.append(squares.topk(num_neighbours, dim=1, largest=False).values[:, -1])
     return torch.cat(radii).sqrt()
 
 

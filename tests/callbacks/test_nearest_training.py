@@ -1,5 +1,7 @@
 """How near samples are to the training examples, on copies, on held-out data and on what is neither."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -42,7 +44,9 @@ def test_copies_new_digits_and_noise(make_trainer, extractor):
         assert noise > 1.5
 
 
-def test_the_figure_by_hand(make_trainer):
+@pytest.mark.parametrize("part", [1, 64 * 300, 2**24])
+def test_the_figure_by_hand_however_it_is_parted(make_trainer, part, monkeypatch):
+    monkeypatch.setattr(sys.modules[NearestTraining.__module__], "PART", part)
     fixed = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found, *_ = ratio(make_trainer, lambda num: fixed, batch_size=200)
     chosen = [n for n in range(500) if (n + 1) * 200 // 500 > n * 200 // 500]
