@@ -59,10 +59,9 @@ AUTOENCODER = network(
     encoder=network("MLP", in_shape=[2], out_shape=[2], hidden_dims=[128, 128]),
     decoder=network("MLP", in_shape=[2], out_shape=[2], hidden_dims=[128, 128]),
 )
-MINIBATCH = {
-    "class_path": "lit_gen.networks.layers.MinibatchDiscrimination",
-    "init_args": {"num_kernels": 5, "kernel_dim": 3},
-}
+LAYERS = "lit_gen.networks.layers"
+KERNELS = {"class_path": f"{LAYERS}.MinibatchDiscrimination", "init_args": {"num_kernels": 5, "kernel_dim": 3}}
+DEVIATION = {"class_path": f"{LAYERS}.MinibatchStandardDeviation"}
 FIVE = "--model.discriminator_steps=5"
 GAMES: dict[str, list[str]] = {
     "minimax": [objective("Minimax"), PLAIN],
@@ -101,10 +100,15 @@ GAMES: dict[str, list[str]] = {
             network("Packed", num_packed=2, network=network("MLP", in_shape=[4], out_shape=[], hidden_dims=HIDDEN))
         ),
     ],
-    "non-saturating, minibatch features": [
+    "non-saturating, minibatch deviation": [
         objective("NonSaturating"),
         PLAIN,
-        discriminator(network("MLPDiscriminator", in_shape=[2], hidden_dims=HIDDEN, minibatch=MINIBATCH)),
+        discriminator(network("MLPDiscriminator", in_shape=[2], hidden_dims=HIDDEN, minibatch=DEVIATION)),
+    ],
+    "non-saturating, minibatch discrimination": [
+        objective("NonSaturating"),
+        PLAIN,
+        discriminator(network("MLPDiscriminator", in_shape=[2], hidden_dims=HIDDEN, minibatch=KERNELS)),
     ],
     "relativistic pairs, R1 and R2": [],
 }
