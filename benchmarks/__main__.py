@@ -5,12 +5,13 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import few_labels, fit_overhead, memory, nll, pca, pixel_sampling
+from benchmarks import few_labels, fit_overhead, game_steps, memory, nll, pca, pixel_sampling
 from benchmarks.harness import HEADER
 
 CLAIMS = {
     "few_labels": few_labels.results,
     "fit_overhead": fit_overhead.results,
+    "game_steps": game_steps.results,
     "memory": memory.results,
     "nll": nll.results,
     "pca": pca.results,
