@@ -76,11 +76,12 @@ def growth(turns: int = TURNS) -> Result:
     return summarise("pixel_sampling_growth", slopes, 1.0, detail)
 
 
-def row(name: str, make: Callable[[], AutoregressiveModel], times: int) -> Result:
-    """Measure one network."""
+def row(name: str, make: Callable[[], AutoregressiveModel], size: str, times: int) -> Result:
+    """Measure one network, whose size the row tells."""
     model = make()
     detail = (
-        f"{type(model.network).__name__} {model.event_shape}, {NUM_IMAGES} images, {torch.get_num_threads()} threads; "
+        f"{type(model.network).__name__} of {size}, {model.event_shape}, {NUM_IMAGES} images, "
+        f"{torch.get_num_threads()} threads; "
         f"naive timed on {NAIVE_CELLS} of {model.network.num_cells} cells and scaled; goal: {times} times faster"
     )
     return compare(f"pixel_sampling_{name}", partial(cached, model), partial(naive, model), 1 / times, detail, TURNS)
@@ -88,9 +89,10 @@ def row(name: str, make: Callable[[], AutoregressiveModel], times: int) -> Resul
 
 def results() -> Iterator[Result]:
     """A row a network, and the growth."""
-    yield row("gated_28x28x1", lambda: model_of(gated((1, 28, 28), 1), BernoulliHead()), 100)
-    yield row("gated_32x32x3", lambda: model_of(gated((3, 32, 32), 256), CategoricalHead(256)), 150)
+    layers = "15 layers of 64 channels"
+    yield row("gated_28x28x1", lambda: model_of(gated((1, 28, 28), 1), BernoulliHead()), layers, 100)
+    yield row("gated_32x32x3", lambda: model_of(gated((3, 32, 32), 256), CategoricalHead(256)), layers, 150)
     head = PixelLogisticMixtureHead(10, 3)
     plusplus = lambda: PixelCNNpp((3, 32, 32), head.params_per_output, num_filters=64)  # noqa: E731
-    yield row("pixelcnnpp_32x32x3", lambda: model_of(plusplus(), head), 100)
+    yield row("pixelcnnpp_32x32x3", lambda: model_of(plusplus(), head), "64 filters (the paper: 160)", 100)
     yield growth()

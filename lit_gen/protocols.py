@@ -308,7 +308,7 @@ class AutoregressiveNetwork(Protocol):
 
 
 @runtime_checkable
-class Steps(Protocol):
+class HasStepper(Protocol):
     """A network that tells one cell after the other for less than the work of its whole self each time."""
 
     def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:

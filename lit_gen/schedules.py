@@ -14,26 +14,26 @@ class CosineAnnealing:
     Loshchilov & Hutter, SGDR (2017), Eq. 5, https://arxiv.org/abs/1608.03983, without restarts.
 
     Args:
-        start: the weight up to step ``hold_steps``.
-        end: the weight from step ``num_steps`` on.
-        num_steps: the step at which the way ends, counted from the start of training.
-        hold_steps: the step at which it begins.
+        num_steps: the step from which on the weight is ``end``, counted from the start of training.
+        start: the weight at first.
+        end: the weight in the end.
+        hold: for how much of ``num_steps`` it stays at ``start``, in [0, 1).
 
     Raises:
-        UserError: it doesn't begin before it ends.
+        UserError: a number out of range.
     """
 
-    def __init__(self, start: float = 1.0, end: float = 0.0, num_steps: int = 1000, hold_steps: int = 0) -> None:
-        if not 0 <= hold_steps < num_steps:
+    def __init__(self, num_steps: int, start: float = 1.0, end: float = 0.0, hold: float = 0.0) -> None:
+        if num_steps < 1 or not 0.0 <= hold < 1.0:
             raise UserError(
-                f"a CosineAnnealing's hold_steps must lie in [0, num_steps), got {hold_steps} of {num_steps}"
+                f"a CosineAnnealing needs num_steps of at least 1 and hold in [0, 1), got {num_steps} and {hold}"
             )
+        self.num_steps = num_steps
         self.start = start
         self.end = end
-        self.num_steps = num_steps
-        self.hold_steps = hold_steps
+        self.hold = hold
 
     def __call__(self, step: int) -> float:
         """The weight at a step."""
-        done = min(max((step - self.hold_steps) / (self.num_steps - self.hold_steps), 0.0), 1.0)
-        return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * done)) / 2.0
+        done = (step / self.num_steps - self.hold) / (1.0 - self.hold)
+        return self.end + (self.start - self.end) * (1.0 + math.cos(math.pi * min(max(done, 0.0), 1.0))) / 2.0

@@ -7,6 +7,7 @@ import pickle
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -139,8 +140,27 @@ def bundled_as_celebrities(root: Path) -> None:
     (root / "celeba" / "list_eval_partition.txt").write_text("\n".join(lines))
 
 
-def bundled_as_photographs(root: Path, patch: pytest.MonkeyPatch) -> None:
-    """Digits in CIFAR-10's format; ``patch`` gives torchvision their checksums."""
+class Photographs(NamedTuple):
+    """Images (N, 32, 32, 3), uint8, and their labels (N,)."""
+
+    x: np.ndarray
+    label: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Photographs:
+    """CIFAR-10's first 4,000 images, without loss, where LIT_GEN_DATA has them; elsewhere as many enlarged digits."""
+    file = Path(os.environ.get("LIT_GEN_DATA") or "") / "cifar10" / "cifar10_train_first4000.npz"
+    if file.is_file():
+        with np.load(file) as content:
+            return Photographs(content["x"], content["y"])
+    print(f"LIT_GEN_DATA has no cifar10/{file.name}: its place is taken by scikit-learn's digits")
+    digits = enlarged_digits(4000, 32, 32)
+    return Photographs(np.repeat(digits[..., None], 3, 3), load_digits().target[np.arange(4000) % 1797])
+
+
+def write_cifar10(root: Path, patch: pytest.MonkeyPatch, train: Photographs, test: Photographs) -> None:
+    """Write CIFAR-10's files, a fifth of ``train`` in each of five; ``patch`` gives torchvision their checksums."""
     import torchvision
 
     source = torchvision.datasets.CIFAR10
@@ -151,21 +171,35 @@ def bundled_as_photographs(root: Path, patch: pytest.MonkeyPatch) -> None:
         (folder / name).write_bytes(pickle.dumps(content))
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
-    data = np.tile(enlarged_digits(1100, 32, 32).reshape(-1, 1024), (1, 3))  # configs hold out 5,000 of five such files
-    batch = {"data": data, "labels": load_digits().target[:1100].tolist()}
-    patch.setattr(source, "train_list", [write(f"data_batch_{k + 1}", batch) for k in range(5)])
-    patch.setattr(source, "test_list", [write("test_batch", batch)])
+    def batch(x: np.ndarray, label: np.ndarray) -> dict:
+        return {"data": x.transpose(0, 3, 1, 2).reshape(len(x), -1), "labels": label.tolist()}
+
+    fifths = enumerate(zip(*(np.array_split(part, 5) for part in train), strict=True))
+    patch.setattr(source, "train_list", [write(f"data_batch_{k + 1}", batch(*fifth)) for k, fifth in fifths])
+    patch.setattr(source, "test_list", [write("test_batch", batch(*test))])
     meta = write(source.meta["filename"], {"label_names": list("0123456789")})
     patch.setattr(source, "meta", {**source.meta, "md5": meta[1]})
 
 
+def split(photographs: Photographs) -> tuple[Photographs, Photographs]:
+    """All but the last 400, and these."""
+    return tuple(Photographs(*(part[of] for part in photographs)) for of in (slice(-400), slice(-400, None)))
+
+
+@pytest.fixture
+def cifar10_root(tmp_path, monkeypatch, photographs) -> Path:
+    """The photographs in CIFAR-10's files, the last 400 as its test images."""
+    write_cifar10(tmp_path, monkeypatch, *split(photographs))
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
-def data_root(tmp_path_factory) -> Iterator[Path]:
+def data_root(tmp_path_factory, photographs) -> Iterator[Path]:
     """Real data where LIT_GEN_DATA has them; elsewhere the bundled digits in each set's format, as a stand-in."""
     root = tmp_path_factory.mktemp("data")
     given = Path(os.environ.get("LIT_GEN_DATA") or root)
-    photographs = "cifar-10-batches-py"
-    pictures = ("MNIST", "FashionMNIST", "olivetti", "freyfaces", "lfw-deepfunneled", "celeba", photographs)
+    cifar10 = "cifar-10-batches-py"
+    pictures = ("MNIST", "FashionMNIST", "olivetti", "freyfaces", "lfw-deepfunneled", "celeba", cifar10)
     for name in (*pictures, "20newsgroups", "RCV1"):
         if any(path.is_file() for path in (given / name).rglob("*")):  # a failed download leaves empty folders
             (root / name).symlink_to((given / name).resolve())
@@ -180,7 +214,9 @@ def data_root(tmp_path_factory) -> Iterator[Path]:
             print(f"LIT_GEN_DATA has no {name}: its place is taken by random words in the same format")
             stand_in(root)
     with pytest.MonkeyPatch.context() as patch:
-        if not (root / photographs).exists():
-            print(f"LIT_GEN_DATA has no {photographs}: its place is taken by scikit-learn's digits in the same format")
-            bundled_as_photographs(root, patch)
+        if not (root / cifar10).exists():
+            print(f"LIT_GEN_DATA has no {cifar10}: its place is taken by fewer images, repeated, in the same format")
+            train, test = split(photographs)
+            twice = Photographs(*(np.concatenate([part, part]) for part in train))  # configs hold out 5,000
+            write_cifar10(root, patch, twice, test)
         yield root

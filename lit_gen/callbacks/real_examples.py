@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from lit_gen.distributed import world_size
+from lit_gen.distributed import sum_over_ranks, world_size
 from lit_gen.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -44,6 +44,21 @@ def real_examples(trainer: Trainer, split: str, max_examples: int, device: torch
         x.append(batch.x[chosen].to(device))
         index.append(batch.index[chosen].to(device))
     return in_order(torch.cat(x), torch.cat(index))
+
+
+def held_out_or_train(trainer: Trainer) -> str:
+    """The validation split where there is one, else the training split."""
+    return "val" if trainer.datamodule.num_examples("val") else "train"
+
+
+def examples_at(trainer: Trainer, split: str, index: Tensor) -> Tensor:
+    """(N,) numbers of a split's examples -> (N, *event_shape), not binarized. Every rank gets all and must ask."""
+    data = trainer.datamodule
+    found = torch.zeros(len(index), *data.event_shape, device=index.device)
+    for batch in data.reference_loader(split):
+        row, column = (index[:, None] == batch.index.to(index.device)).nonzero(as_tuple=True)
+        found[row] = batch.x.to(index.device)[column]
+    return sum_over_ranks(found)  # each is one rank's, and 0 of the others
 
 
 def in_order(x: Tensor, index: Tensor) -> Tensor:

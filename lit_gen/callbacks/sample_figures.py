@@ -8,6 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.real_examples import in_order
 from lit_gen.distributed import rank, world_size
 from lit_gen.errors import UserError
 from lit_gen.protocols import Samples
@@ -83,6 +84,15 @@ class SampleFigures(Callback):
         for block in range(rank(), -(-total // self.batch_size), world_size()):
             seed_torch(derive_seed(self.seed, type(self).__name__, block), model.device)
             yield model.sample(min(self.batch_size, total - block * self.batch_size))
+
+    def all_samples(self, trainer: Trainer, model: LightningModule) -> Tensor:
+        """(N, *event_shape) the blocks of all ranks in order, on each of them."""
+        parts = list(self.blocks(trainer, model))
+        numbers = torch.arange(self.samples_now(trainer), device=model.device).split(self.batch_size)
+        # A rank without a block has samples of this shape, but none.
+        none = torch.empty(0, *trainer.datamodule.event_shape, device=model.device)
+        index = torch.cat([numbers[0][:0], *numbers[rank() :: world_size()]])
+        return in_order(torch.cat([none, *parts]), index)
 
     def told_samples(self, trainer: Trainer) -> str:
         """How the samples were drawn, for a protocol."""

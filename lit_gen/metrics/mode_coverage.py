@@ -130,6 +130,7 @@ class ClassModes(Metric):
     With the 1,000 classes of stacked MNIST, three digits each, this is the count of Metz et al., Unrolled GANs (2017),
     Section 3.3.1, https://arxiv.org/abs/1611.02163: a mode is covered if a classifier puts one sample there. The number
     of samples matters: 26,000 draws of the uniform distribution itself, as are usual, miss none; 2,500 miss 82.
+    So does the divergence: N draws of the true distribution itself have one of about (K - 1) / (2 N), 0.019 here.
 
     Args:
         num_modes: K.

@@ -90,7 +90,7 @@ def test_stacked_digits(make_trainer, small_data):
     assert figures["test/modes_300"] == 1
     assert figures["test/mode_kl_300"] == pytest.approx(math.log(1000), rel=1e-6)
     assert callback.protocols["test/modes_300"].startswith("of 1000 modes, by a LeNet (weights ")
-    model.draw = lambda num: digits.x[torch.randint(200, (3 * num,)), 0].view(num, 3, 8, 8)
+    model.draw = lambda num: digits.x[torch.randint(len(digits.x), (3 * num,)), 0].view(num, 3, 8, 8)
     (figures,) = trainer.test(model, small_data((3, 8, 8)), verbose=False)
     assert figures["test/modes_300"] > 200
 

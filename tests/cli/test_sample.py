@@ -13,8 +13,14 @@ from lit_gen.data.digits import Digits
 SHORT = ["--trainer.max_steps=20", "--trainer.callbacks=[]", "--wandb=false", "--trainer.limit_val_batches=1"]
 
 
-def trained(config: str, runs: Path) -> Path:
-    assert main(["fit", "--config", f"conf/{config}.yaml", *SHORT, f"--runs={runs}"]) == 0
+SMALL = {
+    "gated_pixelcnn_cifar10": ["--model.network.channels=6", "--model.network.num_layers=2"],
+    "pixelcnnpp_small_cifar10": ["--model.network.num_filters=8"],
+}
+
+
+def trained(config: str, runs: Path, *options: str) -> Path:
+    assert main(["fit", "--config", f"conf/{config}.yaml", *SHORT, *options, f"--runs={runs}"]) == 0
     (folder,) = runs.glob(f"{Path(config).name}/*")
     return folder
 
@@ -33,6 +39,16 @@ def run_of_classes(tmp_path_factory) -> Path:
 def run_of_levels(tmp_path_factory) -> Path:
     """Of 17 levels."""
     return trained("autoregressive/pixelcnnpp_digits", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def run_of_eight_bits(request, tmp_path_factory) -> Path:
+    """Of small colour images of 256 levels."""
+    folder = tmp_path_factory.mktemp("eight_bits")
+    images = np.random.default_rng(0).integers(0, 256, (60, 5, 4, 3), dtype=np.uint8)
+    np.savez(folder / "images.npz", x=images)
+    data = ["--data=lit_gen.data.ArrayFile", f"--data.path={folder / 'images.npz'}", "--data.image_shape=[3,5,4]"]
+    return trained(f"autoregressive/{request.param}", folder, *SMALL[request.param], *data, "--data.num_validation=10")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +89,15 @@ def test_samples_of_levels_are_levels(run_of_levels, tmp_path):
     assert len(np.unique(np.round(drawn))) > 2
 
 
+def test_of_eight_bits_every_value_is_one_of_the_256_levels_exactly(run_of_eight_bits, tmp_path):
+    drawn, naive = (samples(run_of_eight_bits, tmp_path / "samples.npz", *options) for options in ([], ["--naive"]))
+    assert drawn.shape == (6, 3, 5, 4) and drawn.dtype == np.float32
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    assert np.isin(drawn, levels).all()
+    assert len(np.unique(drawn)) > 100
+    np.testing.assert_array_equal(drawn, naive)
+
+
 @pytest.mark.parametrize("rows", [None, 0, 3, 8])
 def test_a_picture_is_completed(run, picture, digit, tmp_path, rows):
     options = [] if rows is None else ["--rows", str(rows)]
@@ -93,6 +118,13 @@ def test_a_class_is_asked_for(run_of_classes, picture, tmp_path):
     first, second = (samples(run_of_classes, tmp_path / "samples.npz", "--label", label) for label in "12")
     assert not np.array_equal(first, second)
     assert samples(run_of_classes, tmp_path / "samples.npz", "--label", "1", "--given", str(picture)).shape[0] == 6
+
+
+@pytest.mark.parametrize("options", [[], ["--label", "7"]], ids=["every class", "one class"])
+def test_the_reference_draws_the_same_of_classes(run_of_classes, tmp_path, options):
+    cached, naive = (samples(run_of_classes, tmp_path / "s.npz", *options, *how) for how in ([], ["--naive"]))
+    assert cached.std() > 0
+    np.testing.assert_array_equal(cached, naive)
 
 
 def test_mistakes_are_told_in_one_line(run, run_of_classes, vae_run, picture, tmp_path, capsys):

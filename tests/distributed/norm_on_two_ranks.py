@@ -28,6 +28,14 @@ def run(layer: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return y, x.grad
 
 
+def penalized(layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    """The weight's gradient of a penalty on the gradient by the input: it goes through the statistics twice."""
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((layer(x) * target).tanh().sum(), x, create_graph=True)
+    (weight,) = torch.autograd.grad(gradient.square().sum(), layer.weight)
+    return weight
+
+
 def worker(rank: int, init_file: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
     for momentum in (0.1, None):
@@ -47,6 +55,9 @@ def worker(rank: int, init_file: str) -> None:
             total = getattr(ours, name).grad.clone()
             dist.all_reduce(total)
             torch.testing.assert_close(total, getattr(whole, name).grad)
+        total = penalized(ours, x[share], target[share])
+        dist.all_reduce(total)
+        torch.testing.assert_close(total, penalized(whole, x, target))
         # An evaluation on one rank alone must not wait for the other.
         if rank == 0:
             torch.testing.assert_close(ours.eval()(x), whole.eval()(x))

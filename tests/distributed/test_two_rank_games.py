@@ -11,7 +11,7 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).with_name("two_rank_games.py")
-REPLAYED = ["vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "autoencoder"]
+REPLAYED = ["vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "autoencoder", "autoregressive"]
 
 
 def free_port() -> int:
@@ -67,7 +67,7 @@ def test_two_ranks_step_with_the_gradient_of_one_process_on_the_joint_batch(runs
     for rank in runs.two(case):
         assert len(rank["gradients"]) == len(one) >= 6
         errors = [relative_error(got, expected) for got, expected in zip(rank["gradients"], one, strict=True)]
-        assert max(errors[: 1 if case in ("vae", "dcgan", "autoencoder") else 2]) < 1e-5, errors
+        assert max(errors[: 2 if case in ("gan", "gan_clipped_in_micro_batches") else 1]) < 1e-5, errors
         assert max(errors) < 1e-3, errors
 
 

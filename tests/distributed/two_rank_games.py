@@ -22,9 +22,11 @@ from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.priors import StandardNormal
 from lit_gen.models.autoencoders.autoencoder import Autoencoder
+from lit_gen.models.autoregressive.autoregressive_model import AutoregressiveModel
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.vaes.factor_vae import FactorVAE
 from lit_gen.models.vaes.vae import VAE
+from lit_gen.networks.autoregressive.made import MADE
 from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.layers.norm import BatchNorm1d
 from lit_gen.networks.mlp import MLP
@@ -178,7 +180,13 @@ def autoencoder() -> Autoencoder:
     )
 
 
-def build(case: str, table: NoiseTable) -> Autoencoder | VAE | GAN:
+def autoregressive() -> AutoregressiveModel:
+    """Two orders in turn, and an average of the weights; it draws nothing in training."""
+    network = MADE(IMAGE, [16], num_orders=2, random_order=True)
+    return AutoregressiveModel(network, BernoulliHead(), ema_decay=0.8, optimizer=partial(SGD, lr=0.01))
+
+
+def build(case: str, table: NoiseTable) -> Autoencoder | AutoregressiveModel | VAE | GAN:
     torch.manual_seed(0)
     prior = Replay(StandardNormal(DIM), table)
     return {
@@ -192,6 +200,7 @@ def build(case: str, table: NoiseTable) -> Autoencoder | VAE | GAN:
         "vae_draws": lambda: vae(Draws(NormalHead()), StandardNormal(DIM)),
         "factor_vae_draws": lambda: factor_vae(Draws(NormalHead())),
         "autoencoder": autoencoder,
+        "autoregressive": autoregressive,
         "gan_draws": lambda: gan(Draws(StandardNormal(DIM))),
     }[case]()
 
@@ -206,6 +215,7 @@ CASES = (
     "factor_vae_draws",
     "gan_draws",
     "autoencoder",
+    "autoregressive",
 )
 
 
@@ -215,6 +225,8 @@ def run(case: str, rank: int, num_ranks: int, out: Path) -> None:
     model, record = build(case, table), Record(table)
     shape = (2,) if "gan" in case and "dcgan" not in case else IMAGE
     x = torch.rand(NUM_EXAMPLES, *shape, generator=torch.Generator().manual_seed(1))
+    if case == "autoregressive":
+        x = x.round()
     trainer = Trainer(
         accelerator="cpu",
         devices=num_ranks,

@@ -41,6 +41,16 @@ CASES = {
         "--checkpoint_every_n_steps=14",
         "--trainer.log_every_n_steps=1",
     ],
+    # And which of a network's orders has its turn, and the average of its weights.
+    "autoregressive": [
+        "--config",
+        "conf/autoregressive/made_ensemble_digits.yaml",
+        "--model.ema_decay=0.9",
+        f"--model.scheduler={SCHEDULE}",
+        "--model.scheduler.T_max=400",
+        "--checkpoint_every_n_steps=7",
+        "--trainer.log_every_n_steps=5",
+    ],
     # And where the persistent chains stand; the momentum changes after the kill.
     "rbm": [
         "--config",

@@ -34,7 +34,7 @@ def test_in_evaluation_it_comes_as_it_is():
 
 
 def test_the_std_follows_the_steps():
-    network = InstanceNoise(Echo(), CosineAnnealing(0.4, 0.0, num_steps=100))
+    network = InstanceNoise(Echo(), CosineAnnealing(100, start=0.4))
     assert isinstance(network, FollowsSteps)
     x = torch.zeros(4000, 2)
     spread = []

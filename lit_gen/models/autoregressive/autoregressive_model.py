@@ -28,8 +28,8 @@ class AutoregressiveModel(GenerativeModel):
 
     Terms: ``loss``, -log p(x) in nats summed over the example, and where values are levels ``bits_per_dim``. A network
     of several orders is trained on one after the other, a batch each, and is a mixture of them in equal shares, whose
-    probabilities (not their logarithms, nor logits) are averaged: Uria, Murray & Larochelle, A Deep and Tractable
-    Density Estimator (2014), Eq. 11, https://arxiv.org/abs/1310.1757
+    probabilities (not their logarithms, nor logits) are averaged, as the ensembles of Uria, Murray & Larochelle, A Deep
+    and Tractable Density Estimator (2014), https://arxiv.org/abs/1310.1757
 
     Args:
         network: (B, *event_shape) -> (B, P, *cell_shape), an ``AutoregressiveNetwork``.
@@ -146,7 +146,7 @@ class AutoregressiveModel(GenerativeModel):
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape) draws, each value one of the likelihood's levels.
 
-        Of a network with several orders one is drawn for all of them: draws of one call share it.
+        Of a network with several orders each draw has one of its own.
         """
         return self._draw(num_samples)
 
@@ -160,6 +160,9 @@ class AutoregressiveModel(GenerativeModel):
 
     def complete_rows(self, x: Tensor, num_rows: int, num_samples: int, label: Tensor | None = None) -> Tensor:
         """Draw the rest of images whose first rows are given.
+
+        Of a network with several orders, each of which must begin with these rows, a draw has one that is the likelier
+        the likelier it finds them.
 
         Args:
             x: (B, C, H, W) in [0, 1]; taken for the nearest levels.

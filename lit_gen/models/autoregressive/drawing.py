@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lit_gen.errors import UserError
-from lit_gen.protocols import AutoregressiveNetwork, Stepper, Steps
+from lit_gen.protocols import AutoregressiveNetwork, HasStepper, Stepper
 
 
 class NaiveStepper:
@@ -42,46 +42,59 @@ def stepper_of(
     network: AutoregressiveNetwork, num: int, label: Tensor | None = None, order: int = 0, naive: bool = False
 ) -> Stepper:
     """The network's own stepper, or the reference where that is asked for or the network has none."""
-    if naive or not isinstance(network, Steps):
+    if naive or not isinstance(network, HasStepper):
         return NaiveStepper(network, num, label, order)
     return network.stepper(num, label, order)
+
+
+Head = Callable[[Tensor], Distribution]
+"""Makes p(x_s | x_<s) of a network's output."""
 
 
 @torch.no_grad()
 def draw_cells(
     network: AutoregressiveNetwork,
-    distribution: Callable[[Tensor], Distribution],
+    distribution: Head,
     num: int,
     label: Tensor | None = None,
     known: Tensor | None = None,
     num_known: int = 0,
     naive: bool = False,
 ) -> Tensor:
-    """Draw examples, each cell given those before it, all examples at once.
+    """Draw examples, each cell given those before it, all examples of one order at once.
 
-    Of a network with several orders one is drawn for all.
+    Of a network with several orders each example has one of its own, as a draw from their mixture has.
 
     Args:
         network: in evaluation mode.
-        distribution: makes p(x_s | x_<s) of the network's output (B, P, 1, 1) for one cell: batch (B,), G values.
+        distribution: of the network's output (B, P, 1, 1) for one cell: batch (B,), G values.
         num: number of examples.
         label: (num,) class indices, where the network is conditioned on them.
         known: (num, *event_shape), of which the first ``num_known`` cells of the order are kept.
-        num_known: number of cells that aren't drawn.
+        num_known: number of cells that aren't drawn; they are the same cells in every order.
         naive: whether the whole network is computed for every cell.
 
     Returns:
         (num, *event_shape).
     """
-    number = int(torch.randint(network.num_orders, ())) if network.num_orders > 1 else 0
-    order = network.order(number).tolist()
     x = next(network.parameters()).new_zeros(num, *network.event_shape)
-    cells = x.view(num, -1, len(order))
     if known is not None:
         x.copy_(known)
-    stepper = stepper_of(network, num, label, number, naive)
+    if network.num_orders == 1:
+        return _draw_in_order(stepper_of(network, num, label, 0, naive), network.order(), distribution, x, num_known)
+    numbers = _draw_orders(network, distribution, x, label, num_known)
+    for number in numbers.unique().tolist():
+        rows = (numbers == number).nonzero().squeeze(1)
+        stepper = stepper_of(network, len(rows), None if label is None else label[rows], number, naive)
+        x[rows] = _draw_in_order(stepper, network.order(number), distribution, x[rows], num_known)
+    return x
+
+
+def _draw_in_order(stepper: Stepper, order: Tensor, distribution: Head, x: Tensor, num_known: int) -> Tensor:
+    """``x``, (N, *event_shape), with all cells but the first ``num_known`` of the order drawn, in place."""
+    cells = x.view(len(x), -1, len(order))
     previous = None
-    for done, cell in enumerate(order):
+    for done, cell in enumerate(order.tolist()):
         params = stepper(previous)
         if done >= num_known:
             cells[:, :, cell] = distribution(params[:, :, None, None]).sample().flatten(1).to(x)
@@ -89,23 +102,47 @@ def draw_cells(
     return x
 
 
+def _draw_orders(
+    network: AutoregressiveNetwork, distribution: Head, x: Tensor, label: Tensor | None, num_known: int
+) -> Tensor:
+    """(N,) numbers of orders, each as likely as it finds what is known of its example (N, *event_shape).
+
+    A mixture of p_o in equal shares has p(rest | known) = sum_o w_o p_o(rest | known) with w_o proportional to
+    p_o(known): Bayes' rule for the order.
+    """
+    if num_known == 0:
+        return torch.randint(network.num_orders, (len(x),), device=x.device)
+    log_p = [_log_prob_of_known(network, distribution, x, label, num_known, k) for k in range(network.num_orders)]
+    return torch.stack(log_p, 1).softmax(1).multinomial(1).squeeze(1)
+
+
+def _log_prob_of_known(
+    network: AutoregressiveNetwork, distribution: Head, x: Tensor, label: Tensor | None, num_known: int, number: int
+) -> Tensor:
+    """(N,) values of log p_o of the first ``num_known`` cells of the order o; what stands in the others is not read."""
+    cells = network.order(number)[:num_known].to(x.device)
+    params, values = (
+        part.reshape(len(x), -1, network.order(number).numel())[:, :, cells].transpose(1, 2).flatten(0, 1)
+        for part in (network(x, label, number), x)
+    )  # (N * K, P), (N * K, G)
+    p = distribution(params[:, :, None, None])
+    return p.log_prob(values.view(-1, *p.event_shape)).view(len(x), -1).sum(1)
+
+
 def num_cells_of_rows(network: AutoregressiveNetwork, num_rows: int) -> int:
     """Number of cells in the first rows of an image.
 
     Raises:
-        UserError: the network tells others before them, or has several orders, each of which would have to be
-            weighed by how likely it finds the first rows.
+        UserError: the network tells others before them, in one of its orders or in all: what it gives to the rest
+            could not be drawn cell by cell.
     """
-    if network.num_orders > 1:
-        raise UserError(
-            f"this {type(network).__name__} has {network.num_orders} orders or masks: the rest of an image given "
-            "its first rows is drawn by a network with one"
-        )
     channels, height, width = network.cell_shape
     count = channels * num_rows * width
-    if (network.order()[:count] // width % height >= num_rows).any():
+    orders = [network.order(number) for number in range(network.num_orders)]
+    if any((order[:count] // width % height >= num_rows).any() for order in orders):
+        which = "all of its orders" if len(orders) > 1 else "its order"
         raise UserError(
-            f"this {type(network).__name__} doesn't tell its cells row by row: the rest of an image can't be drawn "
-            "given its first rows"
+            f"this {type(network).__name__} doesn't tell its cells row by row in {which}: the rest of an image can't "
+            "be drawn given its first rows"
         )
     return count

@@ -100,6 +100,7 @@ class GAN(ManualOptimizationModel):
         self._terms = terms_of(self.regularizers)
         self._acting = [regularizer for regularizer in self.regularizers if acts_after_step(regularizer)]
         self._following: list[FollowsSteps] = []
+        self._listed: list[nn.Parameter] = []  # the discriminator's, while fitting
         self._standing: dict[str, Tensor] = {}
         self._state_is_observed = has_state(objective)
 
@@ -175,7 +176,7 @@ class GAN(ManualOptimizationModel):
 
     def _generator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         generated = self.generator(z)
-        with frozen(self.discriminator):
+        with frozen(self._listed or self.discriminator):
             return self._generator_loss(x, generated, due)
 
     def _generator_loss(self, x: Tensor, generated: Tensor, due: Sequence[Due]) -> dict[str, Tensor]:
@@ -214,9 +215,13 @@ class GAN(ManualOptimizationModel):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
+        self._listed = list(self.discriminator.parameters())
         players = (self.generator, self.discriminator)
         parts = [part for player in players for part in player.modules() if isinstance(part, FollowsSteps)]
         self._following = [*parts, *(part for part in self.regularizers if callable(part.schedule))]
+
+    def on_fit_end(self) -> None:
+        self._listed = []
 
     def on_train_start(self) -> None:
         self._standing = {name: value.to(self.device) for name, value in self._standing.items()}

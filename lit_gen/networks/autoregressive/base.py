@@ -9,6 +9,17 @@ from lit_gen.errors import UserError
 from lit_gen.networks.mlp import as_shape
 
 
+def check_counts(network: nn.Module, **counts: int | None) -> None:
+    """Refuse counts below 1; None is no count.
+
+    Raises:
+        UserError: there is one, which the message names.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UserError(f"a {type(network).__name__}'s {name} must be at least 1, got {value}")
+
+
 class OrderedNetwork(nn.Module):
     """Base of networks that keep to an order: (B, *event_shape) -> (B, P, *cell_shape), each cell given those before.
 
@@ -40,13 +51,10 @@ class OrderedNetwork(nn.Module):
         num_orders: int = 1,
     ) -> None:
         super().__init__()
-        called = type(self).__name__
-        counts = {"params_per_output": params_per_output, "num_classes": num_classes, "num_orders": num_orders}
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise UserError(f"a {called}'s {name} must be at least 1, got {value}")
+        check_counts(self, params_per_output=params_per_output, num_classes=num_classes, num_orders=num_orders)
         self.event_shape = as_shape(event_shape)
         if not by_channel and len(self.event_shape) != 3:
+            called = type(self).__name__
             raise UserError(f"a {called} goes by pixels of images (C, H, W), not of examples {self.event_shape}")
         self.cell_shape = self.event_shape if by_channel else (1, *self.event_shape[1:])
         self.params_per_output = params_per_output
@@ -82,3 +90,18 @@ class OrderedNetwork(nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None, order: int = 0) -> Tensor:
         """(B, *event_shape), class indices (B,) -> (B, P, *cell_shape) under the order of that number."""
         raise NotImplementedError
+
+
+def check_sizes(network: OrderedNetwork, kernels: dict[str, int], **counts: int | None) -> None:
+    """Refuse examples that are no images, kernels that see no pixel but their own, and counts below 1.
+
+    Raises:
+        UserError: there are some.
+    """
+    called = type(network).__name__
+    if len(network.event_shape) != 3:
+        raise UserError(f"a {called} is for images (C, H, W), not for examples {network.event_shape}")
+    for name, value in kernels.items():
+        if value < 3 or value % 2 == 0:
+            raise UserError(f"a {called}'s {name} is an odd number from 3, not {value}")
+    check_counts(network, **counts)

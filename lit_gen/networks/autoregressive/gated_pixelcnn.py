@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from lit_gen.networks.autoregressive.base import OrderedNetwork
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_sizes
 from lit_gen.networks.autoregressive.gated_layer import GatedLayer
-from lit_gen.networks.autoregressive.gated_pixelcnn_steps import GatedPixelCNNSteps
+from lit_gen.networks.autoregressive.gated_pixelcnn_stepper import GatedPixelCNNStepper
 from lit_gen.networks.autoregressive.pixel_head import PixelHead
-from lit_gen.networks.autoregressive.pixelcnn import check_sizes
 from lit_gen.networks.layers.class_bias import ClassBiases, add_to_images
 from lit_gen.protocols import Stepper
 
@@ -91,4 +90,4 @@ class GatedPixelCNN(OrderedNetwork):
     def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:
         """Keeps the last rows of the vertical stack, which is computed once a row, and of the horizontal one the last
         columns."""
-        return GatedPixelCNNSteps(self, num, label)
+        return GatedPixelCNNStepper(self, num, label)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
-from lit_gen.protocols import Stepper, Steps
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
+from lit_gen.protocols import HasStepper, Stepper
 
 
 class MultiScale(OrderedNetwork):
@@ -40,8 +40,7 @@ class MultiScale(OrderedNetwork):
                 "a MultiScale's large network is told the small image: take a RowLSTM or DiagonalBiLSTM with "
                 "condition_features"
             )
-        if num_convolutions < 1:
-            raise UserError(f"a MultiScale's num_convolutions must be at least 1, got {num_convolutions}")
+        check_counts(self, num_convolutions=num_convolutions)
         by_channel = large.cell_shape == large.event_shape
         super().__init__(large.event_shape, large.params_per_output, by_channel, large.num_classes)
         self.scale = _scale(small, large)
@@ -118,7 +117,7 @@ class _MultiScaleStepper:
         self.done = 0
 
     def _stepper(self, network: OrderedNetwork, given: dict[str, Tensor]) -> Stepper:
-        if isinstance(network, Steps):
+        if isinstance(network, HasStepper):
             return network.stepper(self.num, self.label, **given)
         raise UserError(
             f"a {type(network).__name__} has no stepper, which a MultiScale's networks need to be drawn from"

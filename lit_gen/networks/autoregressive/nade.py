@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_gen.errors import UserError
 from lit_gen.networks.autoregressive.any_order import AnyOrderNetwork
+from lit_gen.networks.autoregressive.base import check_counts
 from lit_gen.protocols import Stepper
 
 CHUNK_CELLS = 16
@@ -24,6 +25,7 @@ class NADE(AnyOrderNetwork):
 
     With the cells in their order, h_s = activation(c + sum_{j < s} W_j x_j) and params_s = b_s + V_s h_s: what goes
     into the hidden layer is a running sum, so all S cells cost O(S H), as much as a single network over all of them.
+    Mixed precision doesn't touch it: all is computed in the precision of the weights.
 
     Larochelle & Murray, The Neural Autoregressive Distribution Estimator (2011), Algorithm 1,
     https://proceedings.mlr.press/v15/larochelle11a.html; Uria, Côté, Gregor, Murray & Larochelle, Neural
@@ -57,8 +59,7 @@ class NADE(AnyOrderNetwork):
         seed: int = 0,
     ) -> None:
         super().__init__(event_shape, params_per_output, num_classes, num_orders, random_order, seed)
-        if num_hidden < 1:
-            raise UserError(f"a NADE's num_hidden must be at least 1, got {num_hidden}")
+        check_counts(self, num_hidden=num_hidden)
         if num_orders > 1 and not random_order:
             raise UserError(f"{num_orders} natural orders of a NADE are {num_orders} times one: set random_order: true")
         cells, classes = self.num_cells, num_classes or 1
@@ -82,8 +83,15 @@ class NADE(AnyOrderNetwork):
 
     def forward(self, x: Tensor, label: Tensor | None = None, order: int = 0) -> Tensor:
         """(B, *event_shape), class indices (B,) -> (B, P, *event_shape) under the order of that number."""
+        # A running sum over hundreds of cells in half precision would cost tenths of a nat.
+        with torch.autocast(x.device.type, enabled=False):
+            params = self._params(x.flatten(1).to(self.hidden_weight.dtype), label, order)  # (B, P, S)
+        return params.view(len(x), -1, *self.event_shape)
+
+    def _params(self, x: Tensor, label: Tensor | None, order: int) -> Tensor:
+        """(B, S), class indices (B,) -> (B, P, S) under the order of that number."""
         cells, (total, output_bias) = self.orders[order], self._biases(label)
-        known = x.flatten(1).T[cells]  # (S, B)
+        known = x.T[cells]  # (S, B)
         chunk_params = self._chunk
         if torch.is_grad_enabled() and known.numel() * total.shape[1] > KEPT_VALUES:
             chunk_params = partial(checkpoint, self._chunk, use_reentrant=False, preserve_rng_state=False)
@@ -92,7 +100,7 @@ class NADE(AnyOrderNetwork):
         for values, into, out_of, bias in zip(*chunks, strict=True):
             params.append(chunk_params(values, total, into, out_of, bias))
             total = torch.addmm(total, values.T, into)
-        return torch.cat(params)[cells.argsort()].permute(1, 2, 0).view(len(x), -1, *self.event_shape)
+        return torch.cat(params)[cells.argsort()].permute(1, 2, 0)
 
     def _chunk(self, values: Tensor, total: Tensor, into: Tensor, out_of: Tensor, bias: Tensor) -> Tensor:
         """The parameters of K cells, (K, B, P).

@@ -1,4 +1,4 @@
-"""The last layers of a PixelCNN."""
+"""The last layers of a PixelCNN or PixelRNN."""
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class PixelHead(nn.Module):
         return params.unflatten(1, (self.num_groups, -1)).transpose(1, 2)
 
 
-class HeadSteps:
+class HeadByGroup:
     """A ``PixelHead`` for one pixel of ``num`` images at a time, group by group.
 
     Args:

@@ -5,30 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
-from lit_gen.networks.autoregressive.pixel_head import HeadSteps, PixelHead
-from lit_gen.networks.autoregressive.pixel_steps import ConvSteps, PixelSteps, shift
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_sizes
+from lit_gen.networks.autoregressive.pixel_head import HeadByGroup, PixelHead
+from lit_gen.networks.autoregressive.pixel_stepper import MaskedConvByGroup, PixelStepper, shift
 from lit_gen.networks.layers.class_bias import ClassBiases, add_to_images
 from lit_gen.networks.layers.masked_conv import MaskedConv2d
 from lit_gen.protocols import Stepper
-
-
-def check_sizes(network: OrderedNetwork, kernels: dict[str, int], **counts: int) -> None:
-    """Refuse examples that are no images, kernels that see no pixel but their own, and counts below 1.
-
-    Raises:
-        UserError: there are some.
-    """
-    called = type(network).__name__
-    if len(network.event_shape) != 3:
-        raise UserError(f"a {called} is for images (C, H, W), not for examples {network.event_shape}")
-    for name, value in kernels.items():
-        if value < 3 or value % 2 == 0:
-            raise UserError(f"a {called}'s {name} is an odd number from 3, not {value}")
-    for name, value in counts.items():
-        if value < 1:
-            raise UserError(f"a {called}'s {name} must be at least 1, got {value}")
 
 
 class ResidualBlock(nn.Module):
@@ -112,7 +94,7 @@ class PixelCNN(OrderedNetwork):
 
     def stepper(self, num: int, label: Tensor | None = None, order: int = 0) -> Stepper:
         """Keeps of each block the rows that its masked convolution sees, and computes what they give once a row."""
-        return _Steps(self, num, label)
+        return _PixelCNNStepper(self, num, label)
 
 
 class _BlockStep(NamedTuple):
@@ -143,16 +125,17 @@ class _BlockStep(NamedTuple):
     expand: Tensor
 
 
-class _Steps(PixelSteps):
+class _PixelCNNStepper(PixelStepper):
     @torch.no_grad()
     def __init__(self, network: PixelCNN, num: int, label: Tensor | None) -> None:
         super().__init__(network, num, network.first.left)
-        self.first = ConvSteps(network.first, num, self.width, *network.first_bias.of(label))
+        self.first = MaskedConvByGroup(network.first, num, self.width, *network.first_bias.of(label))
         biases = network.class_biases.of(label)
         self.blocks = [
-            ConvSteps(block.masked, num, self.width, bias) for block, bias in zip(network.blocks, biases, strict=True)
+            MaskedConvByGroup(block.masked, num, self.width, bias)
+            for block, bias in zip(network.blocks, biases, strict=True)
         ]
-        self.head = HeadSteps(network.head, num)
+        self.head = HeadByGroup(network.head, num)
         masked = network.blocks[0].masked
         channels, self.margin = masked.in_channels, masked.left
         new_zeros, count = self.row.new_zeros, len(self.blocks)

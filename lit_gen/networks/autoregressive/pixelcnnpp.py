@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
 from lit_gen.networks.autoregressive.pixelcnnpp_stepper import PixelCNNppStepper
 from lit_gen.networks.layers.concat_elu import concat_elu
+from lit_gen.networks.layers.gated_residual import GatedResidual
 from lit_gen.networks.layers.shifted_conv import (
     CONCAT_ELU_SQUARE,
     ShiftedConv2d,
@@ -60,10 +61,7 @@ class PixelCNNpp(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, by_channel=False, num_classes=num_classes)
-        counts = {"num_filters": num_filters, "num_blocks": num_blocks, "num_resolutions": num_resolutions}
-        for name, value in counts.items():
-            if value < 1:
-                raise UserError(f"a PixelCNNpp's {name} must be at least 1, got {value}")
+        check_counts(self, num_filters=num_filters, num_blocks=num_blocks, num_resolutions=num_resolutions)
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"a PixelCNNpp's dropout must be in [0, 1), got {dropout}")
         channels, width = self.event_shape[0] + 1, num_filters
@@ -119,7 +117,7 @@ class _Level(nn.Module):
 
         def blocks(count: int, kernel: tuple[int, int], num_others: int) -> nn.ModuleList:
             others = num_others * width
-            return nn.ModuleList(GatedBlock(width, kernel, others, dropout, num_classes) for _ in range(count))
+            return nn.ModuleList(gated_block(width, kernel, others, dropout, num_classes) for _ in range(count))
 
         self.down_above = blocks(num_blocks, ABOVE, 0)
         self.down_left = blocks(num_blocks, LEFT, 2)
@@ -134,35 +132,22 @@ class _Level(nn.Module):
             self.double_left = ShiftedConvTranspose2d(width, width, LEFT)
 
 
-class GatedBlock(nn.Module):
-    """x + a * sigmoid(b), of which a and b are told by two convolutions with dropout before the second.
+def gated_block(
+    width: int, kernel_size: tuple[int, int], num_others: int, dropout: float, num_classes: int | None
+) -> GatedResidual:
+    """A residual layer of concatenated ELUs and weight-normalized convolutions.
 
     Args:
         width: channels C of the stream.
         kernel_size: of the convolutions.
-        num_others: channels D of what comes in from beside, by a 1x1 convolution; 0 for none.
+        num_others: channels D of what comes in from beside, activated, by a 1x1 convolution; 0 for none.
         dropout: probability.
-        num_classes: number of classes, each with biases of its own for a and b; None for none.
+        num_classes: number of classes, each with biases of its own; None for none.
     """
-
-    def __init__(
-        self, width: int, kernel_size: tuple[int, int], num_others: int, dropout: float, num_classes: int | None
-    ) -> None:
-        super().__init__()
-        self.first = ShiftedConv2d(2 * width, width, kernel_size)
-        self.beside = ShiftedConv2d(num_others, width, (1, 1)) if num_others else None
-        self.dropout = nn.Dropout(dropout)
-        self.second = ShiftedConv2d(2 * width, 2 * width, kernel_size, gain=0.1)
-        self.of_class = None if num_classes is None else nn.Embedding(num_classes, 2 * width)
-        if self.of_class is not None:
-            nn.init.normal_(self.of_class.weight, std=0.05)
-
-    def forward(self, x: Tensor, others: Tensor | None = None, label: Tensor | None = None) -> Tensor:
-        """(B, C, H, W), features (B, D, H, W), class indices (B,) -> (B, C, H, W)."""
-        hidden = self.first(concat_elu(x))
-        if self.beside is not None:
-            hidden = hidden + self.beside(others)
-        gated = self.second(self.dropout(concat_elu(hidden)))
-        if self.of_class is not None:
-            gated = gated + self.of_class(label)[:, :, None, None]
-        return x + F.glu(gated, 1)
+    first = ShiftedConv2d(2 * width, width, kernel_size)
+    beside = ShiftedConv2d(num_others, width, (1, 1)) if num_others else None
+    second = ShiftedConv2d(2 * width, 2 * width, kernel_size, gain=0.1)
+    block = GatedResidual(first, second, beside, concat_elu, dropout, num_classes)
+    if num_classes is not None:
+        nn.init.normal_(block.class_bias.weight, std=0.05)
+    return block

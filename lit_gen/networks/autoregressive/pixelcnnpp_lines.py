@@ -69,8 +69,9 @@ class BlocksOnLines:
             self.beside = beside.mT.contiguous()  # (B, D, C)
         self.first = _Convolutions([block.first for block in blocks], bias, self.inputs, layout)
         bias = torch.stack([block.second.bias for block in blocks])[:, None]
-        if blocks[0].of_class is not None:
-            bias = bias + torch.stack([block.of_class(label) for block in blocks])  # (B, N, 2 C)
+        of_class = [block.class_bias.of(label)[0] for block in blocks]
+        if of_class[0] is not None:
+            bias = bias + torch.stack(of_class)  # (B, N, 2 C)
         self.second = _Convolutions([block.second for block in blocks], bias, self.hidden, layout)
 
     def begin_row(self) -> None:

@@ -7,8 +7,8 @@ https://arxiv.org/abs/1601.06759
 import torch
 from torch import Tensor, nn
 
-from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_sizes
+from lit_gen.networks.autoregressive.pixel_head import PixelHead
 from lit_gen.networks.autoregressive.pixelrnn_steppers import DiagonalBiLSTMStepper, RowLSTMStepper
 from lit_gen.networks.autoregressive.recurrent_layers import DiagonalBiLSTMLayer, RecurrentLayer, RowLSTMLayer
 from lit_gen.networks.layers.masked_conv import MaskedConv2d
@@ -47,27 +47,15 @@ class PixelRNN(OrderedNetwork):
         condition_features: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, num_classes=num_classes)
-        called = type(self).__name__
-        if len(self.event_shape) != 3:
-            raise UserError(f"a {called} goes through images (C, H, W), not examples of shape {self.event_shape}")
-        if min(num_layers, condition_features or 1) < 1:
-            raise UserError(f"a {called}'s num_layers and condition_features must be at least 1")
-        if kernel_size < 3:
-            raise UserError(
-                f"a {called}'s first layer sees nothing with a kernel_size of {kernel_size}: take 3 or more"
-            )
+        counts = {"hidden": hidden, "num_layers": num_layers, "head_features": head_features}
+        check_sizes(self, {"kernel_size": kernel_size}, **counts, condition_features=condition_features)
         channels, features = self.event_shape[0], 2 * hidden
         self.condition_features = condition_features
         self.first = MaskedConv2d(channels, features, kernel_size, "A", channels)
         self.layers = nn.ModuleList(
             self._layer(hidden, channels, num_classes, condition_features) for _ in range(num_layers)
         )
-        self.head = nn.Sequential(
-            nn.ReLU(),
-            MaskedConv2d(features, head_features, 1, "B", channels),
-            nn.ReLU(),
-            MaskedConv2d(head_features, channels * params_per_output, 1, "B", channels),
-        )
+        self.head = PixelHead(features, head_features, params_per_output, channels)
 
     def _layer(
         self, hidden: int, channels: int, num_classes: int | None, condition_features: int | None
@@ -86,7 +74,7 @@ class PixelRNN(OrderedNetwork):
         features = self.first(x)
         for number, layer in enumerate(self.layers):
             features = layer(features, self._context(number, x, label, condition))
-        return self.head(features).unflatten(1, (x.shape[1], -1)).transpose(1, 2)
+        return self.head(features)
 
 
 class RowLSTM(PixelRNN):

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_gen.networks.layers.masked_conv import group_sizes
 
@@ -76,71 +75,9 @@ class Gates(NamedTuple):
         torch.mul(self.leave, scratch, out=state)
 
 
-class FirstLayer:
-    """The first layer's convolution of the image, which it keeps as far down as the kernel reaches."""
-
-    def __init__(self, network: nn.Module, num: int) -> None:
-        conv = network.first
-        channels, _, width = network.event_shape
-        reach, new = conv.left, conv.weight.new_zeros
-        self.bias, self.kernel = conv.bias.detach(), conv.weight_above.detach()
-        self.rows = new(num, channels, reach, width + 2 * reach)  # above, in [-1, 1]
-        self.row = new(num, reach + width, channels)
-        self.from_rows = new(width, num, conv.out_channels)
-        weight = conv.weight_of_row.detach().flatten(0, 1)
-        self.weights = weight.split(group_sizes(conv.out_channels, channels), 1)
-        self.windows = [self.row[:, at : at + reach + 1].view(num, -1) for at in range(width)]
-        self.values = [self.row[:, reach + at].split(1, 1) for at in range(width)]
-        self.reach, self.width = reach, width
-
-    @property
-    def pixels(self) -> Tensor:
-        """(N, W, C) the row, in [-1, 1]."""
-        return self.row[:, self.reach :]
-
-    def end_row(self) -> None:
-        self.rows[:, :, :-1] = self.rows[:, :, 1:].clone()
-        self.rows[:, :, -1, self.reach : self.reach + self.width] = self.pixels.transpose(1, 2)
-
-    def start_row(self) -> None:
-        self.from_rows.copy_(F.conv2d(self.rows, self.kernel, self.bias).squeeze(2).permute(2, 0, 1))
-
-
-class Head:
-    """The head's layers at one cell."""
-
-    def __init__(self, network: nn.Module, last: Tensor) -> None:
-        hidden, params = network.head[1], network.head[3]
-        channels = network.event_shape[0]
-        self.last = last.split(group_sizes(hidden.in_channels, channels), 1)
-        lit, between = torch.zeros_like(last), last.new_zeros(len(last), hidden.out_channels)
-        self.lit, self.lit_so_far = parts_by_channel(lit, channels)
-        self.between, self.between_so_far = parts_by_channel(between, channels)
-        self.hidden = one_by_one(hidden, channels)
-        self.params = one_by_one(params, channels)
-
-    def __call__(self, channel: int) -> Tensor:
-        """The parameters (N, P) of a channel, those before it having been asked for."""
-        torch.clamp_min(self.last[channel], 0, out=self.lit[channel])
-        between = self.between[channel]
-        weight, bias = self.hidden[channel]
-        torch.addmm(bias, self.lit_so_far[channel], weight, out=between).relu_()
-        weight, bias = self.params[channel]
-        return torch.addmm(bias, self.between_so_far[channel], weight)
-
-
-def parts_by_channel(x: Tensor, num_groups: int) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    """(N, features) -> the features of each group, and those of each with all groups before."""
-    sizes = group_sizes(x.shape[1], num_groups)
-    return x.split(sizes, 1), [x[:, : sum(sizes[: group + 1])] for group in range(num_groups)]
-
-
-def one_by_one(conv: nn.Module, num_groups: int) -> list[tuple[Tensor, Tensor]]:
-    """For each group the weight (inputs up to its own, outputs) and bias (outputs,) of a masked 1x1 convolution."""
-    ends = torch.tensor(group_sizes(conv.in_channels, num_groups)).cumsum(0).tolist()
-    sizes = group_sizes(conv.out_channels, num_groups)
-    weights, biases = conv.weight_of_row.detach()[-1].split(sizes, 1), conv.bias.detach().split(sizes)
-    return [(weight[:end].contiguous(), bias) for end, weight, bias in zip(ends, weights, biases, strict=True)]
+def parts_by_channel(x: Tensor, num_groups: int) -> tuple[Tensor, ...]:
+    """(N, features) -> the features of each group."""
+    return x.split(group_sizes(x.shape[1], num_groups), 1)
 
 
 def gates_by_channel(hidden: int, num_groups: int) -> list[Tensor]:

@@ -5,15 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lit_gen.networks.autoregressive.pixelrnn_cells import (
-    FirstLayer,
-    Gates,
-    Head,
-    LayerStep,
-    gates_by_channel,
-    one_by_one,
-    parts_by_channel,
-)
+from lit_gen.networks.autoregressive.pixel_head import HeadByGroup
+from lit_gen.networks.autoregressive.pixel_stepper import MaskedConvByGroup, PixelStepper
+from lit_gen.networks.autoregressive.pixelrnn_cells import Gates, LayerStep, gates_by_channel, parts_by_channel
 from lit_gen.networks.layers.masked_conv import group_sizes
 
 
@@ -27,8 +21,8 @@ class _Column(NamedTuple):
     output_from_rows: Tensor
 
 
-class _RowByRow:
-    """Base of the steppers: goes through the cells, and knows when a row begins.
+class _RowByRow(PixelStepper):
+    """Base of the steppers.
 
     A subclass keeps ``weights``, for each layer (k, 4 h) from its window to the gates in the order ``self.gate_order``,
     and says in ``_column`` where things are, in ``_start_row`` what finished rows add, in ``_end_row`` what to make of
@@ -36,17 +30,16 @@ class _RowByRow:
     """
 
     def __init__(self, network: nn.Module, num: int, label: Tensor | None, condition: Tensor | None) -> None:
-        self.channels, _, self.width = network.event_shape
+        super().__init__(network, num, network.first.left)
         self.num, self.label, self.condition = num, label, condition
         self.layers = network.layers
         self.hidden = self.layers[0].lstm.hidden
-        self.first = FirstLayer(network, num)
-        self.gate_order = torch.cat(gates_by_channel(self.hidden, self.channels)).to(self.first.row.device)
+        self.first = MaskedConvByGroup(network.first, num, self.width)
+        self.gate_order = torch.cat(gates_by_channel(self.hidden, self.num_groups)).to(self.row.device)
         self.from_rows = self._zeros(len(self.layers), self.width, num, 4 * self.hidden)
-        self.done = 0
 
     def _zeros(self, *shape: int) -> Tensor:
-        return self.first.row.new_zeros(shape)
+        return self.row.new_zeros(shape)
 
     def _context(self, row: int) -> Tensor:
         """(L, W or 1, N or 1, gates), what biases the layers' gates in a row."""
@@ -61,29 +54,28 @@ class _RowByRow:
     def _prepare(self, network: nn.Module) -> None:
         """Lay out the work of a row: for each of its cells the layers' steps."""
         last = self._zeros(self.num, 2 * self.hidden)
-        self.head = Head(network, last)
-        sizes = group_sizes(self.hidden, self.channels)
+        self.last = parts_by_channel(last, self.num_groups)
+        self.head = HeadByGroup(network.head, self.num)
+        sizes = group_sizes(self.hidden, self.num_groups)
         self.scratch = [(Gates.of(self._zeros(self.num, 4 * size)), self._zeros(self.num, size)) for size in sizes]
-        self.outputs = parts_by_channel(self._zeros(self.num, 2 * self.hidden), self.channels)[0]
-        self.output_weights = [one_by_one(layer.output, self.channels) for layer in self.layers]
+        self.outputs = parts_by_channel(self._zeros(self.num, 2 * self.hidden), self.num_groups)
+        self.output_taps = [layer.output.row_taps() for layer in self.layers]
         self.gate_weights = [weight.split([4 * size for size in sizes], 1) for weight in self.weights]
         self.steps, self.starts = [], []
         for at in range(self.width):
             columns = [self._column(number, at) for number in range(len(self.layers))]
             belows = [column.below for column in columns] + [last]
-            self.steps.append([self._steps(channel, at, columns, belows) for channel in range(self.channels)])
-            of_first = self.first.from_rows[at], columns[0].below
-            self.starts.append(list(zip(*(parts_by_channel(x, self.channels)[0] for x in of_first), strict=True)))
-        self.minus_one = -torch.ones_like(last[:1, :1])
+            self.steps.append([self._steps(channel, at, columns, belows) for channel in range(self.num_groups)])
+            self.starts.append(parts_by_channel(columns[0].below, self.num_groups))
 
     def _steps(self, channel: int, at: int, columns: list[_Column], belows: list[Tensor]) -> list[LayerStep]:
-        sizes = group_sizes(self.hidden, self.channels)
+        sizes = group_sizes(self.hidden, self.num_groups)
         begin, end = sum(sizes[:channel]), sum(sizes[: channel + 1])
         gates, scratch = self.scratch[channel]
         steps = []
         for number, column in enumerate(columns):
             below, above, output_from_rows = (
-                parts_by_channel(x, self.channels)[0][channel]
+                parts_by_channel(x, self.num_groups)[channel]
                 for x in (*belows[number : number + 2], column.output_from_rows)
             )
             steps.append(
@@ -96,7 +88,7 @@ class _RowByRow:
                     cell=column.cell[:, begin:end],
                     state=column.state[:, begin:end],
                     states=column.state[:, :end],
-                    output_weight=self.output_weights[number][channel][0],
+                    output_weight=self.output_taps[number][channel].weight,
                     output_from_rows=output_from_rows,
                     output=self.outputs[channel],
                     below=below,
@@ -114,30 +106,22 @@ class _RowByRow:
     def _end_row(self) -> None:
         raise NotImplementedError
 
-    def __call__(self, previous: Tensor | None) -> Tensor:
-        """The values (N, 1) of the cell before -> the parameters (N, P) of the next."""
-        if previous is not None:
-            pixel, channel = divmod(self.done - 1, self.channels)
-            value = self.first.values[pixel % self.width][channel]
-            torch.add(self.minus_one, previous, alpha=2, out=value)
-        pixel, channel = divmod(self.done, self.channels)
-        row, column = divmod(pixel, self.width)
-        if column == channel == 0:
-            self._between_rows(row)
-        from_rows, start = self.starts[column][channel]
-        torch.addmm(from_rows, self.first.windows[column], self.first.weights[channel], out=start)
-        for step in self.steps[column][channel]:
-            step.run()
-        self.done += 1
-        return self.head(channel)
-
-    @torch.no_grad()
-    def _between_rows(self, row: int) -> None:
+    def begin_row(self, above: Tensor) -> None:
+        row = self.done // (self.num_groups * self.width)
         if row > 0:
-            self.first.end_row()
             self._end_row()
-        self.first.start_row()
+        self.first.look_up(above)
         self._start_row(row)
+
+    def end_pixel(self, column: int) -> None:
+        """States and cell states are in their places."""
+
+    def tell(self, column: int, group: int) -> Tensor:
+        weight, start = self.first.weights[group], self.starts[column][group]
+        torch.addmm(self.first.contexts[column][group], self.window(column, len(weight)), weight, out=start)
+        for step in self.steps[column][group]:
+            step.run()
+        return self.head(self.last[group], group)
 
 
 class RowLSTMStepper(_RowByRow):
@@ -156,8 +140,8 @@ class RowLSTMStepper(_RowByRow):
     ) -> None:
         super().__init__(network, num, label, condition)
         layer, count = self.layers[0], len(self.layers)
-        self.reach, self.beside = layer.input_to_state.left, layer.lstm.before
-        self.inputs = self._zeros(count, num, self.reach + self.width, 2 * self.hidden)
+        self.left, self.beside = layer.input_to_state.left, layer.lstm.before
+        self.inputs = self._zeros(count, num, self.left + self.width, 2 * self.hidden)
         self.states = self._zeros(count, self.beside + self.width + self.beside, num, self.hidden)
         self.cells = self._zeros(count, self.width, num, self.hidden)
         weights = [layer.input_to_state.weight_of_row.flatten(0, 1) for layer in self.layers]
@@ -169,8 +153,8 @@ class RowLSTMStepper(_RowByRow):
 
     def _column(self, number: int, at: int) -> _Column:
         return _Column(
-            window=self.inputs[number, :, at : at + self.reach + 1].view(self.num, -1),
-            below=self.inputs[number, :, at + self.reach],
+            window=self.inputs[number, :, at : at + self.left + 1].view(self.num, -1),
+            below=self.inputs[number, :, at + self.left],
             state=self.states[number, at + self.beside],
             cell=self.cells[number, at],
             output_from_rows=self.output_bias[number],
@@ -256,7 +240,8 @@ class DiagonalBiLSTMStepper(_RowByRow):
         gates, features = self.right_gates, 2 * self.hidden
         inputs = self.inputs[:, :, :-1, :features].transpose(1, 2)
         gates.copy_(self.context[..., 4 * self.hidden :])
-        gates[0] += self.first.pixels.transpose(0, 1) @ self.pixels_weight
+        pixels = self.rows_above[:, -1, self.reach : -self.reach]  # of the row that is finished
+        gates[0] += pixels.transpose(0, 1) @ self.pixels_weight
         self._rows(gates).baddbmm_(self._rows(torch.cat([inputs, self.right_states[:, :-1]], 3)), self.right_weight)
         self.right_cell.zero_()
         for at in reversed(range(self.width)):

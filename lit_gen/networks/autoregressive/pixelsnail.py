@@ -5,9 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
 from lit_gen.networks.layers.convolution_by_pixel import ConvolutionByPixel, PixelwiseConvolution
-from lit_gen.networks.layers.gated_residual import GatedResidual, GatedResidualByPixel, GatedResidualOfPixel
+from lit_gen.networks.layers.gated_residual import (
+    GatedResidual,
+    GatedResidualByPixel,
+    GatedResidualOfPixel,
+    elu_residual,
+)
 from lit_gen.protocols import Stepper
 
 
@@ -52,10 +57,8 @@ class PixelSNAIL(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, by_channel=False, num_classes=num_classes)
-        counts = {"channels": channels, "num_blocks": num_blocks, "num_residual": num_residual}
-        for name, count in (counts | {"key_dim": key_dim, "value_dim": value_dim}).items():
-            if count < 1:
-                raise UserError(f"a PixelSNAIL's {name} must be at least 1, got {count}")
+        check_counts(self, channels=channels, num_blocks=num_blocks, num_residual=num_residual)
+        check_counts(self, key_dim=key_dim, value_dim=value_dim)
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"a PixelSNAIL's dropout must be in [0, 1), got {dropout}")
         colours, height, width = self.event_shape
@@ -65,7 +68,7 @@ class PixelSNAIL(OrderedNetwork):
         self.blocks = nn.ModuleList()
         for _ in range(num_blocks):
             residuals = [
-                GatedResidual(channels, 2, dropout=dropout, num_classes=num_classes) for _ in range(num_residual)
+                elu_residual(channels, 2, dropout=dropout, num_classes=num_classes) for _ in range(num_residual)
             ]
             self.blocks.append(_Block(residuals, colours, channels, key_dim, value_dim, dropout))
         self.head = nn.Conv2d(channels, params_per_output, 1)
@@ -104,11 +107,11 @@ class _Block(nn.Module):
         super().__init__()
         self.dims = [key_dim, value_dim]
         self.residuals = nn.ModuleList(residuals)
-        self.content = GatedResidual(colours + channels + 2, dropout=dropout)
+        self.content = elu_residual(colours + channels + 2, dropout=dropout)
         self.key_value = nn.Conv2d(colours + channels + 2, key_dim + value_dim, 1)
-        self.question = GatedResidual(channels + 2, dropout=dropout)
+        self.question = elu_residual(channels + 2, dropout=dropout)
         self.query = nn.Conv2d(channels + 2, key_dim, 1)
-        self.merge = GatedResidual(channels, given_channels=value_dim, dropout=dropout)
+        self.merge = elu_residual(channels, given_channels=value_dim, dropout=dropout)
 
     def forward(self, features: Tensor, x: Tensor, places: Tensor, label: Tensor | None) -> Tensor:
         """(B, channels, H, W), (B, C, H, W), (B, 2, H, W), class indices (B,) -> (B, channels, H, W)."""
@@ -117,7 +120,7 @@ class _Block(nn.Module):
         content = self.content(torch.cat([x, features, places], 1))
         key, value = self.key_value(content).split(self.dims, 1)
         query = self.query(self.question(torch.cat([features, places], 1)))
-        return self.merge(features, attend_to_pixels_before(query, key, value))
+        return self.merge(features, F.elu(attend_to_pixels_before(query, key, value)))
 
 
 def attend_to_pixels_before(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -180,7 +183,8 @@ class _Pixels:
                 residual.step(features, column)
             self.memory.features[number].copy_(features)
             question = self.questions[number](torch.cat([features, place], 1))
-            features = self.merges[number](features, self.memory.recall(number, question, self.done + 1))
+            recalled = self.memory.recall(number, question, self.done + 1)
+            features = self.merges[number](features, F.elu_(recalled))
         self.done += 1
         return self.head(F.elu_(features))
 

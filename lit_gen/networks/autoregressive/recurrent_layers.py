@@ -7,6 +7,7 @@ https://arxiv.org/abs/1601.06759
 import torch
 from torch import Tensor, nn
 
+from lit_gen.networks.layers.class_bias import ClassBiases, add_to_images
 from lit_gen.networks.layers.line_lstm import LineLSTM
 from lit_gen.networks.layers.masked_conv import MaskedConv2d
 from lit_gen.networks.layers.skew import skew, unskew
@@ -43,17 +44,17 @@ class RecurrentLayer(nn.Module):
         )
         self.lstm = lstm
         self.output = MaskedConv2d(hidden, 2 * hidden, 1, "B", num_groups)
-        self.class_bias = None if num_classes is None else nn.Parameter(torch.zeros(num_classes, parts * hidden))
+        self.class_bias = ClassBiases(num_classes, 1, parts * hidden)
         self.condition = None
         if condition_features is not None:
             self.condition = nn.Conv2d(condition_features, parts * hidden, 1, bias=False)
 
     def context(self, label: Tensor | None, condition: Tensor | None) -> Tensor | None:
         """Class indices (B,) and a map (B, F, H, W) -> their bias to the gates, (B, gates, H, W) or less."""
-        if self.class_bias is None:
-            return None if self.condition is None else self.condition(condition)
-        bias = self.class_bias[label][:, :, None, None]
-        return bias if self.condition is None else bias + self.condition(condition)
+        (bias,) = self.class_bias.of(label)
+        if self.condition is not None:
+            return add_to_images(self.condition(condition), bias)
+        return None if bias is None else bias[:, :, None, None]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2 h, H, W), and what else biases the gates -> (B, 2 h, H, W)."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork
+from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
 from lit_gen.protocols import Stepper
 
 
@@ -44,9 +44,7 @@ class CausalTransformer(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, num_classes=num_classes)
-        for name, count in {"num_layers": num_layers, "num_heads": num_heads, "width": width}.items():
-            if count < 1:
-                raise UserError(f"a CausalTransformer's {name} must be at least 1, got {count}")
+        check_counts(self, num_layers=num_layers, num_heads=num_heads, width=width)
         if width % num_heads:
             raise UserError(f"a CausalTransformer's {num_heads} heads can't share a width of {width} evenly")
         if not 0.0 <= dropout < 1.0:

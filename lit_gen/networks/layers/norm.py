@@ -12,7 +12,10 @@ from lit_gen.distributed import sum_over_ranks, world_size
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum over ranks, differentiable: each rank's input enters every rank's loss, so gradients are summed too."""
+    """The sum over ranks, differentiable: each rank's input enters every rank's loss, so gradients are summed too.
+
+    By this same function, so that a gradient through it can be differentiated again.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -20,7 +23,7 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        return sum_over_ranks(gradient.clone(memory_format=torch.contiguous_format))
+        return _SumOverRanks.apply(gradient)
 
 
 class Moments(NamedTuple):

@@ -22,6 +22,7 @@ from lit_gen.models.autoregressive.autoregressive_model import (
 )
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.belief_network import FullyVisibleBeliefNetwork
+from lit_gen.networks.autoregressive.made import MADE
 from lit_gen.networks.mlp import MLP
 from lit_gen.protocols import Batch, Conditional, DrawsCellByCell, ExactLikelihood, Samples, SamplesOfClasses
 
@@ -139,6 +140,18 @@ def test_samples_follow_the_probabilities(naive):
     assert chi_square < 37.7  # the 99.9th percentile with 15 degrees of freedom
 
 
+@pytest.mark.parametrize("naive", [False, True])
+def test_draws_of_one_call_are_of_the_mixture_of_orders(naive):
+    model = AutoregressiveModel(TwoOrders(), BernoulliHead())
+    model.naive_sampling = naive
+    x = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2)))
+    torch.manual_seed(0)
+    number = (model.sample(20_000) * torch.tensor([2, 1])).sum(1).long()
+    expected = model.log_prob(x).exp().detach() * 20_000
+    chi_square = ((torch.bincount(number, minlength=4) - expected).square() / expected).sum()
+    assert chi_square < 16.3  # the 99.9th percentile with 3 degrees of freedom
+
+
 def test_each_class_has_its_own_samples_and_likelihood():
     network = random_network((1, 2, 2), num_classes=2)
     with torch.no_grad():
@@ -193,18 +206,43 @@ def test_a_completion_follows_the_conditional_distribution():
     assert drawn.mean() == pytest.approx(float((both[1] / both.sum()).detach()), abs=0.015)
 
 
+@pytest.mark.parametrize("label", [None, 0, 1])
+@pytest.mark.parametrize("naive", [False, True])
+def test_a_completion_by_several_orders_weighs_them_by_what_is_given(naive, label):
+    network = MADE((1, 3, 2), [20], num_orders=3, num_classes=None if label is None else 2)  # three masks, by rows
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(1.5 * torch.randn(parameter.shape, generator=generator))
+    model = (AutoregressiveModel if label is None else ClassConditionalAutoregressiveModel)(network, BernoulliHead())
+    model.naive_sampling = naive
+    rest = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2))).view(4, 1, 1, 2)
+    given = torch.tensor([1.0, 0.0, 0.0, 1.0]).view(1, 1, 2, 2)
+    x = torch.cat([given.expand(4, -1, -1, -1), rest], 2)
+    labels = None if label is None else torch.full((4,), label)
+    with torch.no_grad():
+        expected = model.log_prob(x, labels).softmax(0)
+        of_orders = [BernoulliHead()(network(x, labels, k).squeeze(1)).log_prob(x).softmax(0) for k in range(3)]
+    assert (torch.stack(of_orders).mean(0) - expected).abs().max() > 0.05  # what equal weights would give
+    torch.manual_seed(0)
+    drawn = model.complete_rows(x[:1], 2, 20_000, None if label is None else labels[:1])[:, 0]
+    assert torch.equal(drawn[:, :, :2], given.expand(20_000, -1, -1, -1))
+    number = (drawn[:, 0, 2] * torch.tensor([2, 1])).sum(1).long()
+    torch.testing.assert_close(torch.bincount(number, minlength=4) / 20_000, expected, rtol=0, atol=0.015)
+
+
 def test_bad_completions_are_refused():
     model = AutoregressiveModel(random_network((1, 4, 4)), BernoulliHead())
     with pytest.raises(UserError, match=r"images of shape \(1, 4, 4\), not \(1, 5, 4\)"):
         model.complete_rows(torch.zeros(1, 1, 5, 4), 2, 1)
     with pytest.raises(UserError, match="4 rows can't have 5"):
         model.complete_rows(torch.zeros(1, 1, 4, 4), 5, 1)
-    model.network.num_orders = 2
-    with pytest.raises(UserError, match="2 orders or masks"):
-        model.complete_rows(torch.zeros(1, 1, 4, 4), 2, 1)
-    model.network.num_orders = 1
     model.network.order = lambda number=0: torch.arange(16).flip(0)
-    with pytest.raises(UserError, match="row by row"):
+    with pytest.raises(UserError, match="row by row in its order"):
+        model.complete_rows(torch.zeros(1, 1, 4, 4), 2, 1)
+    model.network.num_orders = 2  # of which only the first goes by rows
+    model.network.order = lambda number=0: torch.arange(16) if number == 0 else torch.arange(16).flip(0)
+    with pytest.raises(UserError, match="row by row in all of its orders"):
         model.complete_rows(torch.zeros(1, 1, 4, 4), 2, 1)
 
 

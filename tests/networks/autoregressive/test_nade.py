@@ -59,6 +59,19 @@ def test_of_a_large_batch_the_gradient_keeps_no_hidden_units(monkeypatch):
     assert kept[0] < all_hidden / 4
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
+def test_under_autocast_the_running_sum_is_in_the_weights_precision(monkeypatch, again):
+    monkeypatch.setattr(nade, "KEPT_VALUES", 0 if again else 2**27)
+    network, x = NADE((1, 12, 12), 8), torch.rand(3, 1, 12, 12, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(x)
+    single = network(x)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, single)
+    for got, expected in zip(*(gradients(params, x, network) for params in (mixed, single)), strict=True):
+        assert torch.equal(got, expected)
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(UserError, match="num_hidden must be at least 1"):
         NADE((1, 2, 2), 0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.pixelcnnpp import GatedBlock, PixelCNNpp
+from lit_gen.networks.autoregressive.pixelcnnpp import PixelCNNpp, gated_block
 
 
 def small(event_shape=(1, 8, 7), num_filters=6, num_blocks=2, num_resolutions=2, dropout=0.5, num_classes=None):
@@ -74,7 +74,7 @@ def test_dropout_is_for_training_only():
 
 def test_dropout_stands_before_the_second_convolution():
     torch.manual_seed(0)
-    block = GatedBlock(4, (2, 2), 0, 0.5, None)
+    block = gated_block(4, (2, 2), 0, 0.5, None)
     into_second = []
     block.second.register_forward_hook(lambda module, args, output: into_second.append(args[0]))
     block(torch.randn(2, 4, 6, 6))

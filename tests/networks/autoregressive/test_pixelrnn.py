@@ -123,7 +123,7 @@ def test_steppers_of_other_kernels_depths_and_with_a_condition(kind, channels, k
     label = torch.tensor([0, 2, 1])
     with torch.no_grad():
         for layer in network.layers:
-            layer.class_bias.normal_()
+            layer.class_bias.weight.normal_()
         whole = network(x, label, condition=condition).flatten(2)
         assert not torch.allclose(whole, network(x, label, condition=condition.flip(3)).flatten(2))
         stepper, previous = network.stepper(3, label, condition=condition), None
@@ -145,10 +145,11 @@ def test_two_steppers_do_not_disturb_each_other():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"event_shape": 16}, "goes through images"),
-        ({"event_shape": (1, 4, 4), "kernel_size": 1}, "sees nothing"),
-        ({"event_shape": (1, 4, 4), "kernel_size": 4}, "odd"),
-        ({"event_shape": (1, 4, 4), "num_layers": 0}, "at least 1"),
+        ({"event_shape": 16}, "is for images"),
+        ({"event_shape": (1, 4, 4), "kernel_size": 1}, "odd number from 3"),
+        ({"event_shape": (1, 4, 4), "kernel_size": 4}, "odd number from 3"),
+        ({"event_shape": (1, 4, 4), "num_layers": 0}, "num_layers must be at least 1"),
+        ({"event_shape": (1, 4, 4), "condition_features": 0}, "condition_features must be at least 1"),
         ({"event_shape": (3, 4, 4), "hidden": 2}, "cannot be divided among 3 channels"),
     ],
 )

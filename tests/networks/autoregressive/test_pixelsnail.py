@@ -31,7 +31,7 @@ def test_attention_is_a_softmax_over_the_pixels_before_and_a_key_of_zeros():
 def test_without_attention_the_convolutions_see_up_and_left_and_one_pixel_to_the_right():
     network = pixelsnail((1, 4, 5), num_residual=1).eval()
     for block in network.blocks:
-        nn.init.zeros_(block.merge.given.weight)
+        nn.init.zeros_(block.merge.beside.weight)
     x = torch.rand(1, 1, 4, 5, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(network(x)[0, :, 0, 2, 2].sum(), x)
     expected = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)

@@ -4,12 +4,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lit_gen.networks.layers.gated_residual import GatedResidual, GatedResidualByPixel, GatedResidualOfPixel
+from lit_gen.networks.layers.gated_residual import (
+    GatedResidual,
+    GatedResidualByPixel,
+    GatedResidualOfPixel,
+    elu_residual,
+)
 
 
 def layer(*arguments, **kwargs) -> GatedResidual:
     torch.manual_seed(0)
-    made = GatedResidual(*arguments, **kwargs).eval()
+    made = elu_residual(*arguments, **kwargs).eval()
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.5)
     return made
@@ -21,8 +26,8 @@ def test_with_a_second_input_and_classes_it_is_its_formula_at_each_pixel():
     x, given, label = torch.randn(2, 3, 1, 1), torch.randn(2, 2, 1, 1), torch.tensor([1, 0])
     x_0, given_0 = x[0, :, 0, 0], given[0, :, 0, 0]
     hidden = residual.first.weight.flatten(1) @ F.elu(x_0) + residual.first.bias
-    hidden = hidden + residual.given.weight.flatten(1) @ F.elu(given_0)
-    gated = residual.second.weight.flatten(1) @ F.elu(hidden) + residual.second.bias + residual.classes.weight[1]
+    hidden = hidden + residual.beside.weight.flatten(1) @ given_0
+    gated = residual.second.weight.flatten(1) @ F.elu(hidden) + residual.second.bias + residual.class_bias.weight[1, 0]
     expected = x_0 + gated[:3] * gated[3:].sigmoid()
     torch.testing.assert_close(residual(x, given, label)[0, :, 0, 0], expected)
 
@@ -30,7 +35,7 @@ def test_with_a_second_input_and_classes_it_is_its_formula_at_each_pixel():
 def test_at_first_it_changes_little():
     torch.manual_seed(0)
     x = torch.randn(2, 16, 5, 5)
-    change = GatedResidual(16, 2)(x) - x
+    change = elu_residual(16, 2)(x) - x
     assert 0 < change.std() < 0.1
 
 

@@ -1,4 +1,4 @@
-"""What the steppers of PixelCNNs share: the rows of the image they keep, and masked convolutions taken apart."""
+"""What the steppers of PixelCNNs and PixelRNNs share: rows of the image, and masked convolutions taken apart."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,12 +11,12 @@ from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.layers.masked_conv import MaskedConv2d
 
 FEW_IMAGES = 64
-"""Up to as many images the matrix products of one pixel are faster on one thread than shared among several."""
+"""Up to as many images a CPU is faster with the matrix products of one pixel on one thread than on several."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """On a CPU, keep what is computed inside to one thread."""
+    """Keep what a CPU computes inside to one thread."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-class PixelSteps:
+class PixelStepper:
     """Base of steppers that go by rows from the top, from left to right, and of each pixel channel by channel.
 
     Of the image it keeps the row that is being told and as many above it as the first layer sees. A subclass writes
@@ -45,7 +45,8 @@ class PixelSteps:
         self.minus_one = next(network.parameters()).new_tensor(-1.0)
         self.row = self.minus_one.new_zeros(num, reach + self.width, channels)
         self.rows_above = self.minus_one.new_zeros(num, reach, self.width + 2 * reach, channels)
-        self.threads = one_thread if num <= FEW_IMAGES else nullcontext
+        on_cpu = self.row.device.type == "cpu"
+        self.threads = one_thread if on_cpu and num <= FEW_IMAGES else nullcontext
         self.done = 0
 
     @torch.no_grad()
@@ -100,7 +101,7 @@ def shift(buffer: Tensor, dim: int) -> None:
         buffer.select(dim, place).copy_(buffer.select(dim, place + 1))
 
 
-class ConvSteps:
+class MaskedConvByGroup:
     """A masked convolution taken apart for steps, its outputs ordered by group.
 
     Args:

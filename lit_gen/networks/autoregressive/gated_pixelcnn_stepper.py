@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.gated_layer import GatedLayer, from_sigmoids
-from lit_gen.networks.autoregressive.pixel_head import HeadSteps
-from lit_gen.networks.autoregressive.pixel_steps import ConvSteps, PixelSteps, shift
+from lit_gen.networks.autoregressive.pixel_head import HeadByGroup
+from lit_gen.networks.autoregressive.pixel_stepper import MaskedConvByGroup, PixelStepper, shift
 
 
 class _VerticalStep(NamedTuple):
@@ -70,7 +70,7 @@ class _GroupStep(NamedTuple):
     head_bias: Tensor
 
 
-class GatedPixelCNNSteps(PixelSteps):
+class GatedPixelCNNStepper(PixelStepper):
     """The stepper of a ``GatedPixelCNN``.
 
     Once a row, it computes the vertical stack of all layers for the whole row over the rows of it that it keeps, and
@@ -93,7 +93,7 @@ class GatedPixelCNNSteps(PixelSteps):
         self.vertical, self.horizontal = [], []
         for layer, (vertical_bias, horizontal_bias) in zip(layers, biases, strict=True):
             scale = layer.gates.scale.flatten()
-            horizontal = ConvSteps(layer.horizontal, num, self.width, horizontal_bias, scale)
+            horizontal = MaskedConvByGroup(layer.horizontal, num, self.width, horizontal_bias, scale)
             self.horizontal.append(horizontal)
             self.vertical.append(_vertical_step(layer, num, vertical_bias, scale, horizontal))
         channels, self.margin = layers[-1].to_head.in_channels, layers[-1].horizontal.left
@@ -103,7 +103,7 @@ class GatedPixelCNNSteps(PixelSteps):
         self.windows = new_zeros(later, num, self.margin + 1, channels)
         self.features = new_zeros(num, len(layers), channels)
         self.groups = [self._group_step(layers, group) for group in range(self.num_groups)]
-        self.head = HeadSteps(network.head, num)
+        self.head = HeadByGroup(network.head, num)
 
     def _group_step(self, layers: list[GatedLayer], group: int) -> _GroupStep:
         to_head = [layer.to_head.row_taps()[group] for layer in layers]
@@ -156,7 +156,7 @@ class GatedPixelCNNSteps(PixelSteps):
 
 
 def _vertical_step(
-    layer: GatedLayer, num: int, bias: Tensor | None, scale: Tensor, horizontal: ConvSteps
+    layer: GatedLayer, num: int, bias: Tensor | None, scale: Tensor, horizontal: MaskedConvByGroup
 ) -> _VerticalStep:
     bias = (layer.vertical.bias + (scale.new_zeros(num, 1) if bias is None else bias)) * scale
     scale = scale.view(-1, 1, 1, 1)
