@@ -19,7 +19,7 @@ class QuantileError(SampleFigures):
     """1-Wasserstein distance of samples from data of one number whose quantile function is known.
 
     Figure: ``wasserstein1_<N>`` of N samples, in the data's units; see ``lit_gen.metrics.wasserstein1``. N draws of the
-    truth itself aren't at 0: of a standard normal distribution 10,000 are some 0.012 away.
+    truth itself aren't at 0: of a standard normal distribution 10,000 are some 0.013 away.
 
     At each validation a picture too, ``samples/quantiles_<step>.png``: samples against their latents' ranks beside
     the exact quantile function, and their histogram beside the density. A map from the line that gives these data
