@@ -61,7 +61,8 @@ class QuantileError(SampleFigures):
         self.protocols[name] = f"from the exact quantile function; {self.told_samples(trainer)}"
         if split == "val":
             # Every rank draws, though one picture is kept: a model whose weights are sharded needs all of them.
-            z = pl_module.draw_latents(min(2_000, self.samples_now(trainer)))
+            # As many as for the figure: a rank of few is a poor estimate of a latent's cumulative probability.
+            z = pl_module.draw_latents(self.samples_now(trainer))
             save_picture(trainer, "quantiles", quantile_picture(z, pl_module.from_latents(z), trainer.datamodule))
         return {name: metric.compute()}
 
