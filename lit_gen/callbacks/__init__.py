@@ -28,6 +28,7 @@ from lit_gen.callbacks.pixel_likelihood import PixelLikelihood
 from lit_gen.callbacks.precision_recall import PrecisionRecall
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
+from lit_gen.callbacks.quantile_error import QuantileError
 from lit_gen.callbacks.reconstructions import Reconstructions
 from lit_gen.callbacks.sample_grid import SampleGrid
 from lit_gen.callbacks.sample_strip import SampleStrip

@@ -7,6 +7,7 @@ from torch import Tensor
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.callbacks.validation_picture import ValidationPicture
 from lit_gen.errors import UserError
+from lit_gen.latent_walks import lerp
 from lit_gen.protocols import Codes
 
 
@@ -41,8 +42,7 @@ class Interpolation(ValidationPicture):
         if num_pairs == 0:
             raise UserError("Interpolation needs at least two validation examples in the first process.")
         first, last = codes[0 : 2 * num_pairs : 2], codes[1 : 2 * num_pairs : 2]
-        weight = torch.linspace(0, 1, self.num_steps, device=codes.device, dtype=codes.dtype).view(-1, 1)
-        line = torch.lerp(first[:, None], last[:, None], weight)  # (pairs, steps, Z)
+        line = lerp(first, last, torch.linspace(0, 1, self.num_steps))  # (pairs, steps, Z)
         decoded = model.decode(line.flatten(0, 1)).to(x).unflatten(0, line.shape[:2])
         pairs = x[: 2 * num_pairs].unflatten(0, (num_pairs, 2))
         rows = torch.cat([pairs[:, :1], decoded, pairs[:, 1:]], dim=1)

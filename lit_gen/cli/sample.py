@@ -10,9 +10,9 @@ from lit_gen.errors import UserError
 
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the verb's options."""
-    parser = OptionParser(prog="lit-gen sample", description="Draw from a trained model.")
+    parser = OptionParser(prog="lit-gen sample", description="Draw from a trained model, or walk among its latents.")
     parser.add_argument("--ckpt", type=Path, required=True, metavar="RUN_OR_CKPT", help="a run folder or a checkpoint")
-    parser.add_argument("--num", type=int, default=64, help="how many samples (default 64)")
+    parser.add_argument("--num", type=int, help="how many samples (default 64), or walks of --interpolate (default 8)")
     parser.add_argument(
         "--out", type=Path, default=Path("samples.png"), help="a picture grid.png, a folder/, or samples.npz"
     )
@@ -25,12 +25,54 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--naive", action="store_true", help="draw pixel by pixel with the whole network: the slow reference"
     )
+    _add_walks(parser)
     options = parser.parse_args(list(arguments))
+    _check_walks(options)
+    if options.num is None:
+        options.num = 64 if options.interpolate is None else 8
     if options.num < 1 or options.batch_size < 1:
         raise UserError(f"--num and --batch_size must be at least 1, not {min(options.num, options.batch_size)}")
     if options.rows is not None and options.given is None:
         raise UserError("--rows are rows of an image: name it with --given")
     return options
+
+
+def _add_walks(parser: OptionParser) -> None:
+    parser.add_argument(
+        "--interpolate",
+        choices=["lerp", "slerp"],
+        help="draw --num walks instead, a row each, between two latents from the prior: those of samples 2i and 2i+1 "
+        "of twice --num. Straight (lerp) or on an arc about the origin (slerp); the lengths of their ways in example "
+        "space are told",
+    )
+    parser.add_argument("--steps", type=int, help="samples on each walk, the two ends among them (default 8)")
+    parser.add_argument(
+        "--arithmetic",
+        metavar="SUM",
+        help='such as "0,1,2 - 3,4,5 + 6,7,8": the signed sum of averaged latents. Numbers are those of the samples, '
+        "from 0, that the same --num, --seed and --batch_size draw: look at them first, row by row. The picture has a "
+        "row for each term, its samples and at the right end what their average gives, and below the sum in the "
+        "middle of eight variations, each coordinate moved by up to 0.25. An .npz holds the sum first",
+    )
+
+
+def _check_walks(options: argparse.Namespace) -> None:
+    """Check the walks' options; ``steps`` gets its default.
+
+    Raises:
+        UserError: some that don't go together, or fewer than two steps.
+    """
+    walks = [name for name in ("interpolate", "arithmetic") if getattr(options, name) is not None]
+    if len(walks) > 1:
+        raise UserError("--interpolate and --arithmetic are two pictures: ask for one of them")
+    if options.steps is not None and options.interpolate is None:
+        raise UserError("--steps are those of a walk: ask for one with --interpolate")
+    options.steps = 8 if options.steps is None else options.steps
+    if options.steps < 2:
+        raise UserError(f"--steps must be at least 2, the two ends, not {options.steps}")
+    others = {"--label": options.label, "--given": options.given, "--naive": options.naive or None}
+    for name in [name for name, value in others.items() if value is not None and walks]:
+        raise UserError(f"--{walks[0]} is of models that sample from latents alone: {name} doesn't go with it")
 
 
 def load_model(checkpoint: Path):
@@ -146,8 +188,14 @@ def draw(sampler: Callable, num_samples: int, seed: int, batch_size: int, device
     return torch.cat(drawn)
 
 
-def write(samples, out: Path) -> None:
+def write(samples, out: Path, arrays=None, picture: Callable | None = None) -> None:
     """Write samples as an .npz, a picture grid, or a folder of numbered pictures.
+
+    Args:
+        samples: (N, *event_shape).
+        out: where to; its suffix says what.
+        arrays: tensors by name that an .npz holds instead of the samples alone.
+        picture: makes the picture, where that isn't the samples' grid.
 
     Raises:
         UserError: if pictures are asked of samples that aren't, or the place cannot be written.
@@ -159,10 +207,11 @@ def write(samples, out: Path) -> None:
     try:
         if out.suffix == ".npz":
             out.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(out, samples=samples.numpy())
+            arrays = {"samples": samples} if arrays is None else arrays
+            np.savez_compressed(out, **{name: array.numpy() for name, array in arrays.items()})
         elif out.suffix.lower() in (".png", ".jpg", ".jpeg"):
             out.parent.mkdir(parents=True, exist_ok=True)
-            picture_of(samples).save(out)
+            (picture_of(samples) if picture is None else picture()).save(out)
         elif out.suffix:
             raise UserError(f"--out={out}: a picture (.png, .jpg), an .npz, or a folder, not {out.suffix}")
         else:
@@ -177,11 +226,17 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     """Draw samples and write them."""
     options = options_of(arguments)
 
-    from lit_gen.cli import run_folder
+    from lit_gen.cli import run_folder, walks
 
+    walk = None if options.interpolate is None and options.arithmetic is None else walks.walks_of(options)
     checkpoint = run_folder.find_checkpoint(options.ckpt)
     device = device_of(options.device)
-    sampler = sampler_of(load_model(checkpoint).to(device), options)
-    samples = draw(sampler, options.num, options.seed, options.batch_size, device)
+    model = load_model(checkpoint).to(device)
+    if walk is not None:
+        drawn = walk(model)
+        write(drawn.samples, options.out, drawn.arrays, drawn.picture)
+        print(f"{drawn.told}; of {checkpoint}: {options.out}")
+        return
+    samples = draw(sampler_of(model, options), options.num, options.seed, options.batch_size, device)
     write(samples, options.out)
     print(f"{options.num} samples of {checkpoint}: {options.out}")

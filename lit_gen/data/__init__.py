@@ -15,10 +15,11 @@ from lit_gen.data.lfw import LFW
 from lit_gen.data.mnist import MNIST, FashionMNIST
 from lit_gen.data.newsgroups import Newsgroups
 from lit_gen.data.olivetti import FaceCuts, Olivetti
+from lit_gen.data.pushforward import Identity, InverseNormalCDF, Pushforward, Square
 from lit_gen.data.rcv1 import RCV1
 from lit_gen.data.shapes import Shapes
 from lit_gen.data.stacked_mnist import StackedMNIST
-from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
+from lit_gen.data.toy import Dice, GaussianMixture, Grid, PointMasses, Ring, TwoMoons
 
 __all__ = [
     "CIFAR10",
@@ -27,6 +28,7 @@ __all__ = [
     "RCV1",
     "ArrayFile",
     "CelebA",
+    "Dice",
     "Digits",
     "Docstrings",
     "FaceCuts",
@@ -34,14 +36,19 @@ __all__ = [
     "FreyFaces",
     "GaussianMixture",
     "Grid",
+    "Identity",
     "ImageData",
     "ImageFolder",
     "ImageFrames",
     "InMemoryData",
+    "InverseNormalCDF",
     "Newsgroups",
     "Olivetti",
+    "PointMasses",
+    "Pushforward",
     "Ring",
     "Shapes",
+    "Square",
     "StackedMNIST",
     "TextFolder",
     "TwoMoons",

@@ -1,5 +1,6 @@
-"""Points in the plane whose density is known: where a model can be compared with the truth."""
+"""Points whose density is known, most of them in the plane: where a model can be compared with the truth."""
 
+import itertools
 import math
 
 import numpy as np
@@ -190,3 +191,79 @@ class TwoMoons(ToyData):
         distance = (x.double()[:, None, None] - self._arcs(t)).square().sum(-1)
         log_normal = -distance / (2 * self.noise**2) - math.log(2 * math.pi * self.noise**2)
         return torch.logsumexp((log_normal + log_weight).flatten(1), dim=1)
+
+
+class PointMasses(ToyData):
+    """A few points, each drawn with a probability of its own: a discrete distribution.
+
+    Args:
+        points: K different points of D coordinates, float32.
+        weights: share of each, up to a common factor; None for equal shares.
+        event_shape: (D,).
+        **kwargs: as in ``ToyData``.
+
+    Raises:
+        UserError: the parameters don't fit each other, or points are equal.
+    """
+
+    def __init__(
+        self,
+        points: list[list[float]],
+        weights: list[float] | None = None,
+        event_shape: tuple[int, ...] = (2,),
+        **kwargs,
+    ) -> None:
+        super().__init__(event_shape=event_shape, **kwargs)
+        count, name = len(points), type(self).__name__
+        weights = [1.0] * count if weights is None else weights
+        if count == 0 or any((len(point),) != self.event_shape for point in points):
+            raise UserError(f"{name}: every point must have the shape {list(self.event_shape)} of an example.")
+        if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
+            raise UserError(f"{name}: {count} points need {count} weights, none negative and not all 0, got {weights}.")
+        self.points = torch.tensor(points, dtype=torch.float32)
+        if len(self.points.unique(dim=0)) != count:
+            raise UserError(f"{name}: the points must differ from each other in single precision.")
+        self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+
+    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """(num_samples, D) float32 draws."""
+        return self.points[torch.multinomial(self.weights, num_samples, replacement=True, generator=generator)]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(B,) logarithms of the probabilities (no densities) of the points (B, D) themselves, in nats, in float64;
+        -inf elsewhere."""
+        same = (x.float()[:, None] == self.points.to(x.device)).all(-1)  # (B, K), at most one in a row
+        return (same * self.weights.to(x.device)).sum(1).log()
+
+
+class Dice(PointMasses):
+    """Throws of dice: every one of ``num_dice`` shows one of the numbers from 1 on, independently.
+
+    Args:
+        num_faces: of each die.
+        num_dice: D.
+        weights: share of each face, up to a common factor; None for fair dice.
+        event_shape: (num_dice,), which is what None stands for.
+        **kwargs: as in ``ToyData``.
+
+    Raises:
+        UserError: as ``PointMasses``; numbers below 1.
+    """
+
+    def __init__(
+        self,
+        num_faces: int = 6,
+        num_dice: int = 1,
+        weights: list[float] | None = None,
+        event_shape: tuple[int, ...] | None = None,
+        **kwargs,
+    ) -> None:
+        if num_faces < 1 or num_dice < 1:
+            raise UserError(f"Dice: num_faces and num_dice must be at least 1, got {num_faces} and {num_dice}.")
+        weights = [1.0] * num_faces if weights is None else weights
+        if len(weights) != num_faces:
+            raise UserError(f"Dice: {num_faces} faces need as many weights, got {len(weights)}.")
+        throws = list(itertools.product(range(num_faces), repeat=num_dice))
+        points = [[face + 1.0 for face in throw] for throw in throws]
+        shares = [math.prod(weights[face] for face in throw) for throw in throws]
+        super().__init__(points, shares, event_shape=(num_dice,) if event_shape is None else event_shape, **kwargs)

@@ -20,6 +20,6 @@ from lit_gen.distributions.mixture import Mixture, MixturePrior
 from lit_gen.distributions.normal import DiagonalNormal, NormalHead
 from lit_gen.distributions.one_hot import OneHot, UniformCategorical
 from lit_gen.distributions.pixel_logistic_mixture import PixelLogisticMixture, PixelLogisticMixtureHead
-from lit_gen.distributions.priors import StandardNormal
+from lit_gen.distributions.priors import StandardNormal, Uniform
 from lit_gen.distributions.units import BernoulliUnits, GaussianUnits
 from lit_gen.distributions.vamp_prior import VampPrior

@@ -2,6 +2,8 @@
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Independent
+from torch.distributions import Uniform as UniformNumbers
 
 from lit_gen.distributions.normal import UnitNormal
 from lit_gen.errors import UserError
@@ -33,3 +35,36 @@ class StandardNormal(nn.Module):
     def quantile(self, probability: Tensor) -> Tensor:
         """Where each coordinate's cumulative probability, in (0, 1), is ``probability``; elementwise, any shape."""
         return torch.special.ndtri(probability)
+
+
+class Uniform(nn.Module):
+    """Independent coordinates, each uniform between two bounds. Calling it gives the distribution, on the module's
+    device.
+
+    Args:
+        dim: length of a latent.
+        low: the lower bound of each coordinate, among its values.
+        high: the upper bound, not among them.
+
+    Raises:
+        UserError: ``dim`` is less than 1, or the bounds aren't in order.
+    """
+
+    def __init__(self, dim: int, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__()
+        if dim < 1:
+            raise UserError(f"a prior's dim must be at least 1, got {dim}")
+        if not low < high:
+            raise UserError(f"a Uniform prior's low must be below its high, got {low} and {high}")
+        self.dim = dim
+        # Buffers so that they follow the device; not persistent, as they hold nothing worth saving.
+        self.register_buffer("_low", torch.full((dim,), float(low)), persistent=False)
+        self.register_buffer("_high", torch.full((dim,), float(high)), persistent=False)
+
+    def forward(self) -> Independent:
+        """The distribution: batch (), event (dim,); log-densities outside the bounds are -inf."""
+        return Independent(UniformNumbers(self._low, self._high, validate_args=False), 1, validate_args=False)
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        """Where each coordinate's cumulative probability, in (0, 1), is ``probability``; elementwise, any shape."""
+        return torch.lerp(self._low[0], self._high[0], probability)

@@ -11,3 +11,4 @@ from lit_gen.metrics.nearest_neighbours import Neighbours, majority, nearest_nei
 from lit_gen.metrics.nll import MeanEstimate, NegativeLogLikelihood, StreamingLogMeanExp
 from lit_gen.metrics.precision_recall import PrecisionRecall, PrecisionRecallResult, precision_recall
 from lit_gen.metrics.principal_components import PrincipalComponents, StreamingMoments, principal_components
+from lit_gen.metrics.wasserstein1 import Wasserstein1, wasserstein1, wasserstein1_from_quantiles

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import make_moons
 
-from lit_gen.data.toy import GaussianMixture, Grid, Ring, TwoMoons
+from lit_gen.data.toy import Dice, GaussianMixture, Grid, PointMasses, Ring, TwoMoons
 from lit_gen.errors import UserError
 
 SMALL = {"num_train": 50, "num_validation": 20, "num_test": 30}
@@ -103,6 +103,60 @@ def test_what_does_not_fit_is_refused():
         (lambda: TwoMoons(noise=0.0), "noise must be at least"),
         (lambda: Ring(num_train=0), "num_train"),
         (lambda: Ring(binarization="fixed"), "binarization must be none"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make()
+
+
+DISCRETE = [
+    PointMasses([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]], [1, 2, 5], **SMALL),
+    Dice(**SMALL),
+    Dice(num_faces=4, num_dice=2, weights=[1, 2, 3, 4], **SMALL),
+]
+
+
+@pytest.mark.parametrize("data", DISCRETE)
+def test_probabilities_sum_to_one_and_samples_obey_them(data):
+    """Shares, means and products of coordinates, within 5 sigma."""
+    count = 4000
+    p = data.log_prob(data.points).exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-12)
+    x = data.sample(count, torch.Generator().manual_seed(3))
+    assert x.shape == (count, *data.event_shape) and x.dtype == torch.float32
+    shares = (x[:, None] == data.points).all(-1).double().mean(0)
+    assert float(shares.sum()) == 1
+    assert ((shares - p).abs() < 5 * (p * (1 - p) / count).sqrt()).all()
+    points, x = data.points.double(), x.double()
+    for of_points, of_samples in (
+        (points, x),
+        (torch.einsum("ka,kb->kab", points, points).flatten(1), torch.einsum("ka,kb->kab", x, x).flatten(1)),
+    ):
+        mean = (p[:, None] * of_points).sum(0)
+        deviation = ((p[:, None] * (of_points - mean) ** 2).sum(0) / count).sqrt()
+        assert ((of_samples.mean(0) - mean).abs() < 5 * deviation).all()
+
+
+def test_dice_are_independent_and_show_what_they_can():
+    fair = Dice(**SMALL)
+    assert fair.event_shape == (1,) and fair.points.flatten().tolist() == [1, 2, 3, 4, 5, 6]
+    assert fair.log_prob(torch.tensor([[1.0], [6.0], [0.0], [2.5]])).tolist() == pytest.approx(
+        [-math.log(6), -math.log(6), -math.inf, -math.inf]
+    )
+    two = Dice(num_faces=4, num_dice=2, weights=[1, 2, 3, 4], **SMALL)
+    assert two.event_shape == (2,)
+    assert float(two.log_prob(torch.tensor([[2.0, 4.0]])).exp()) == pytest.approx(0.2 * 0.4)
+
+
+def test_what_are_no_point_masses_is_refused():
+    for make, message in (
+        (lambda: PointMasses([]), "every point"),
+        (lambda: PointMasses([[0.0]]), r"shape \[2\]"),
+        (lambda: PointMasses([[0.0, 0.0]], [1, 2]), "1 points need 1 weights"),
+        (lambda: PointMasses([[0.0, 0.0]], [0]), "not all 0"),
+        (lambda: PointMasses([[0.0, 0.0], [0.0, 0.0]]), "must differ"),
+        (lambda: Dice(num_faces=0), "at least 1"),
+        (lambda: Dice(weights=[1.0]), "6 faces need as many weights"),
+        (lambda: Dice(event_shape=(2,)), r"shape \[2\]"),
     ):
         with pytest.raises(UserError, match=message):
             make()

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import kl_divergence
 
 from lit_gen.distributions.normal import NormalHead
-from lit_gen.distributions.priors import StandardNormal
+from lit_gen.distributions.priors import StandardNormal, Uniform
 from lit_gen.errors import UserError
 
 
@@ -53,3 +53,26 @@ def test_it_follows_a_move_and_saves_nothing():
 def test_refuses_no_dimensions():
     with pytest.raises(UserError, match="at least 1"):
         StandardNormal(0)
+
+
+def test_uniform_is_uniform_between_its_bounds():
+    prior = Uniform(3, -1.0, 3.0)
+    torch.manual_seed(0)
+    z = prior().sample((50_000,))
+    assert z.shape == (50_000, 3) and float(z.min()) >= -1 and float(z.max()) <= 3
+    torch.testing.assert_close(torch.cov(z.T), torch.eye(3) * 16 / 12, atol=0.03, rtol=0)
+    torch.testing.assert_close(z.mean(0), torch.ones(3), atol=0.03, rtol=0)
+    inside = prior().log_prob(z[:4])
+    torch.testing.assert_close(inside, torch.full((4,), -3 * math.log(4)))
+    assert prior().log_prob(torch.tensor([0.0, 0.0, 3.5])).item() == -math.inf
+    shares = (z.flatten()[:, None] <= prior.quantile(torch.tensor([0.1, 0.5, 0.9]))).float().mean(0)
+    torch.testing.assert_close(shares, torch.tensor([0.1, 0.5, 0.9]), atol=0.01, rtol=0)
+    assert Uniform(2).double()().sample((2,)).dtype == torch.float64 and not prior.state_dict()
+
+
+def test_uniform_refuses_what_is_no_interval():
+    with pytest.raises(UserError, match="at least 1"):
+        Uniform(0)
+    for bounds in ((1.0, 1.0), (1.0, 0.0)):
+        with pytest.raises(UserError, match="low must be below its high"):
+            Uniform(1, *bounds)

@@ -98,7 +98,15 @@ class NaiveMonteCarlo(LatentVariableModel):
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape): the mean of p(x|z) at draws of z from the prior."""
-        return self.decode(self.prior().sample((num_samples,)))
+        return self.from_latents(self.draw_latents(num_samples))
+
+    def draw_latents(self, num: int) -> Tensor:
+        """(num, Z) draws from the prior."""
+        return self.prior().sample((num,))
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, *event_shape), as ``decode``."""
+        return self.decode(z)
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape), the mean of p(x|z); of images, (C, H, W), confined to [0, 1]."""

@@ -120,7 +120,15 @@ class VAE(LatentVariableModel):
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape): the mean of p(x|z) at draws of z from the prior."""
-        return self.decode(self.latent_prior().sample((num_samples,)))
+        return self.from_latents(self.draw_latents(num_samples))
+
+    def draw_latents(self, num: int) -> Tensor:
+        """(num, Z) draws from the prior."""
+        return self.latent_prior().sample((num,))
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, *event_shape), as ``decode``."""
+        return self.decode(z)
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, *event_shape) -> (B, Z), the mean of q(z|x), or its ``center`` where the mean isn't known."""

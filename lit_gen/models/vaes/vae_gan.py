@@ -161,7 +161,15 @@ class VAEGAN(ManualOptimizationModel):
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape): what the decoder makes of draws of z from the prior."""
-        return self.decode(self.prior().sample((num_samples,)))
+        return self.from_latents(self.draw_latents(num_samples))
+
+    def draw_latents(self, num: int) -> Tensor:
+        """(num, Z) draws from the prior."""
+        return self.prior().sample((num,))
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """(B, Z) -> (B, *event_shape), as ``decode``."""
+        return self.decode(z)
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, *event_shape) -> (B, Z), the mean of q(z|x)."""
