@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
+from lit_gen.errors import UserError
 
 CONFIG = "conf/gans/r3gan_grid.yaml"
 PLAIN = "--model.regularizers=null"
@@ -114,9 +115,11 @@ GAMES: dict[str, list[str]] = {
 }
 """What each game changes in the config."""
 
+FIGURES = ("modes", "high_quality", "mode_kl")
+
 
 def play(name: str, seed: int, steps: int, folder: Path) -> dict:
-    """One run; its figures."""
+    """One run; its figures. A game that diverged has no modes, nothing of high quality and no KL."""
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         cli = LitGenCLI(
@@ -133,29 +136,34 @@ def play(name: str, seed: int, steps: int, folder: Path) -> dict:
                 "--trainer.accelerator=cpu",
             ],
         )
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
-        cli.record.close()
+        try:
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+            cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+        except UserError as error:
+            if "the run has diverged" not in str(error):
+                raise
+            return {"game": name, "seed": seed, "steps": steps, "diverged": str(error)} | dict.fromkeys(FIGURES, 0.0)
+        finally:
+            cli.record.close()
     found = cli.trainer.callback_metrics
-    figures = {key: float(found[f"test/{key}_2500"]) for key in ("modes", "high_quality", "mode_kl")}
+    figures = {key: float(found[f"test/{key}_2500"]) for key in FIGURES}
     return {"game": name, "seed": seed, "steps": steps, **figures, "seconds": time.perf_counter() - began}
 
 
 def table(runs: Sequence[dict]) -> Iterator[str]:
     """Lines of Markdown: mean and worst over the seeds."""
-    yield "| game | modes, mean (fewest) | % high quality, mean (lowest) | KL, mean (highest) | seeds | s a run |"
+    yield "| game | modes, mean (fewest) | % high quality, mean (lowest) | KL, mean (highest) | seeds | diverged |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name in GAMES:
         own = [run for run in runs if run["game"] == name]
         if not own:
             continue
-        modes, quality, kl, seconds = (
-            [run[key] for run in own] for key in ("modes", "high_quality", "mode_kl", "seconds")
-        )
+        modes, quality = ([run[key] for run in own] for key in ("modes", "high_quality"))
+        kl = [run["mode_kl"] for run in own if "diverged" not in run]
+        told = f"{statistics.mean(kl):.3f} ({max(kl):.3f})" if kl else "none"
         yield (
             f"| {name} | {statistics.mean(modes):.1f} ({min(modes):.0f}) | {100 * statistics.mean(quality):.1f} "
-            f"({100 * min(quality):.1f}) | {statistics.mean(kl):.3f} ({max(kl):.3f}) | {len(own)} | "
-            f"{statistics.median(seconds):.0f} |"
+            f"({100 * min(quality):.1f}) | {told} | {len(own)} | {len(own) - len(kl)} |"
         )
 
 
