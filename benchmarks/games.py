@@ -1,10 +1,10 @@
 """One table for all objectives: modes, share of high-quality samples and KL on the grid of 25, over several seeds.
 
-    python -m benchmarks.games [name …] [--steps 4000] [--seeds 5] [--json FILE]
+    python -m benchmarks.games [name …] [--config FILE] [--steps 4000] [--seeds 5] [--json FILE]
 
-Every game has the networks, optimizers, schedules and batches of conf/gans/r3gan_grid.yaml and differs from it in what
-its row says. Figures are of the averaged generator's 2,500 samples after the last step. What ``--json`` names is gone
-on with, so that a table can be made in several goes.
+Every game has the networks, optimizers, schedules and batches of conf/gans/r3gan_grid.yaml (or another config that
+names its modes) and differs from it in what its row says. Figures are of the averaged generator's 2,500 samples after
+the last step. What ``--json`` names is gone on with, so that a table can be made in several goes.
 """
 
 import argparse
@@ -118,7 +118,7 @@ GAMES: dict[str, list[str]] = {
 FIGURES = ("modes", "high_quality", "mode_kl")
 
 
-def play(name: str, seed: int, steps: int, folder: Path) -> dict:
+def play(name: str, seed: int, steps: int, folder: Path, config: str = CONFIG) -> dict:
     """One run; its figures. A game that diverged has no modes, nothing of high quality and no KL."""
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -126,7 +126,7 @@ def play(name: str, seed: int, steps: int, folder: Path) -> dict:
             "fit",
             [
                 "--config",
-                CONFIG,
+                config,
                 *GAMES[name],
                 f"--seed_everything={seed}",
                 f"--trainer.max_steps={steps}",
@@ -171,6 +171,7 @@ def main() -> int:
     """Play the games named, or all, and print the table; 2 for a name that is none."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.games", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of: {'; '.join(GAMES)}")
+    parser.add_argument("--config", default=CONFIG, help=f"another game to differ from (default {CONFIG})")
     parser.add_argument("--steps", type=int, default=4000, help="batches of 256 a run (default 4000)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each game (default 5)")
     parser.add_argument("--json", type=Path, help="where the runs are kept and gone on with")
@@ -187,7 +188,7 @@ def main() -> int:
             for name in options.names or GAMES:
                 if (name, seed, options.steps) in done:
                     continue
-                runs.append(play(name, seed, options.steps, Path(folder)))
+                runs.append(play(name, seed, options.steps, Path(folder), options.config))
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
                 if options.json:
                     options.json.write_text(json.dumps(runs, indent=1))
