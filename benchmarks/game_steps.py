@@ -108,7 +108,8 @@ HAND: dict[str, ByHand] = {
     ),
     "energy-based": ByHand(lambda r, f: (r + F.relu(1 - f)).mean(), lambda r, f: f.mean()),
 }
-"""Games of ``benchmarks.games`` by hand; the objectives that are left out differ from one of these in a formula."""
+"""Games of ``benchmarks.games`` by hand. Left out are other divergences and smoothing, which differ from one of these
+in a formula, and clipping and boundary equilibrium, whose steps do something more once they are taken."""
 
 OURS = {
     **GAMES,

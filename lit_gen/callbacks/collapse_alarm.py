@@ -21,7 +21,7 @@ SURE = 0.99
 """The discriminator is sure of what it gives at least this mean probability of being what it is."""
 
 VANISHED = 1e-3
-"""A generator's gradient has vanished at less than this share of the largest norm seen in the run."""
+"""A generator's gradient has vanished at less than this share of the largest norm seen at the alarm's looks."""
 
 
 class Verdict(NamedTuple):

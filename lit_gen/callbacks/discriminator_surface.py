@@ -14,6 +14,9 @@ from lit_gen.callbacks.sample_figures import shared_draw
 from lit_gen.errors import UserError
 from lit_gen.randomness import derive_seed
 
+ROWS = 500
+"""Places judged at once: layers that compare all examples of a batch need memory of its square."""
+
 
 class DiscriminatorSurface(Callback):
     """Saves ``samples/discriminator_<step>.png``: the discriminator over the space of points, with data and samples.
@@ -94,7 +97,7 @@ class DiscriminatorSurface(Callback):
 
     def _ask(self, model: LightningModule, places: Tensor) -> tuple[str, Tensor]:
         """What the values are called, and one for each of (P, D) places."""
-        scores = model.scores(places)
+        scores = torch.cat([model.scores(part) for part in places.split(ROWS)])
         if scores.shape != places.shape[:1]:
             raise UserError(
                 "DiscriminatorSurface needs one score a point, but this discriminator judges several at once; take "

@@ -34,7 +34,8 @@ class ManualOptimizationModel(GenerativeModel):
         gradient_clip_norm: each player's gradient is scaled down to this Euclidean norm at every step; None for no
             clipping.
         num_micro_batches: slices of a batch that are pushed through the networks one after another, their gradients
-            added up to the whole batch's, to save memory. Batch norms see the slices.
+            added up to the whole batch's, to save memory. What looks at the batch sees the slices: batch norms,
+            minibatch features, terms of the batch as a whole, and the steps that an unrolled game looks ahead.
 
     Raises:
         UserError: a number out of range.

@@ -87,6 +87,19 @@ def test_one_finite_loss_an_example_with_finite_gradients_even_at_large_scores(o
         assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
 
 
+def test_a_finite_loss_has_a_finite_gradient(objective):
+    """Far beyond where an exponential overflows the loss is infinite; where it isn't, its gradient mustn't be NaN."""
+    for sign in (-1.0, 1.0):
+        for size in (60.0, 100.0, 120.0, 1000.0):
+            score = torch.tensor([sign * size], requires_grad=True)
+            other = torch.zeros(1)
+            for real, fake in ((score, other), (other, score)):
+                loss = objective.discriminator_loss(real=real, fake=fake)
+                if loss.isfinite():
+                    [gradient] = torch.autograd.grad(loss.sum(), [score])
+                    assert gradient.isfinite(), (real, fake)
+
+
 def test_the_discriminator_wants_real_up_and_fake_down_and_the_generator_fake_up(objective):
     """Of energies the other way round. Scores are near the boundary: some objectives have had enough further out."""
     sign = -1.0 if objective.scores_are_energies else 1.0

@@ -68,6 +68,8 @@ def try_penalty(model, regularizer: nn.Module, x: Tensor) -> None:
             game = Game(model.generator, model.discriminator, *judged, regularizer.noise(x))
             # All the way: asked for some gradients alone, autograd goes round what has none, and they come out wrong.
             regularizer(game).mean().backward()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(

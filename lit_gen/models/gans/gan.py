@@ -277,15 +277,19 @@ class GAN(ManualOptimizationModel):
         shape = data_shape(self)
         if shape is None:
             return
-        if stage == "fit":
-            self._set_references()
+        self._set_references()
         with undisturbed(self, self.device):
             check_game(self, shape)
 
     def _set_references(self) -> None:
-        """Give each network that looks at a reference batch one: training examples, or latents; alike on all ranks."""
+        """Give each network that looks at a reference batch one: training examples, or latents; alike on all ranks.
+
+        A checkpoint that is loaded after this brings its own.
+        """
+        data, device = self.trainer.datamodule, self.trainer.strategy.root_device
         for network in networks_with_reference(self.discriminator):
-            network.set_reference(reference_examples(self.trainer.datamodule, network.num_reference, self.device))
-        for network in networks_with_reference(self.generator):
-            with seeded(derive_seed(run_seed(), "reference latents"), self.device):
-                network.set_reference(self.draw_latents(network.num_reference))
+            network.set_reference(reference_examples(data, network.num_reference, device))
+        for generator in (self.generator, self.generator_average):
+            for network in [] if generator is None else networks_with_reference(generator):
+                with seeded(derive_seed(run_seed(), "reference latents"), self.device):
+                    network.set_reference(self.draw_latents(network.num_reference))

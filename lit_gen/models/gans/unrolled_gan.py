@@ -30,7 +30,8 @@ class UnrolledGAN(GAN):
             regularizers' terms are of the looked-ahead steps too, but for those that are not of every step.
 
     Raises:
-        UserError: as ``GAN``; a negative number of steps; in ``on_fit_start``, an optimizer whose steps cannot be
+        UserError: as ``GAN``; a negative number of steps, or a clipping of gradients or of the discriminator's weights,
+            which the steps ahead would not see; in ``on_fit_start``, an optimizer whose steps cannot be
             differentiated.
     """
 
@@ -38,6 +39,11 @@ class UnrolledGAN(GAN):
         super().__init__(**kwargs)
         if unrolled_steps < 0:
             raise UserError(f"unrolled_steps must not be negative, got {unrolled_steps}")
+        clipped = any(part.changes_weights and part.player == "discriminator" for part in self.regularizers)
+        if unrolled_steps and (clipped or self.gradient_clip_norm is not None):
+            raise UserError(
+                "an UnrolledGAN doesn't look through clipped steps: leave gradient_clip_norm and WeightClipping out"
+            )
         self.unrolled_steps = unrolled_steps
 
     def on_fit_start(self) -> None:

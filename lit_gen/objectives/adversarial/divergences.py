@@ -186,6 +186,9 @@ class Alpha(Divergence):
     def conjugate_at(self, score: Tensor) -> Tensor:
         """((t (alpha - 1) + 1)^(alpha / (alpha - 1)) - 1) / alpha; below t = 1 / (1 - alpha) it stays where it is for
         alpha > 1, since u isn't negative."""
-        upward = self.alpha > 1
-        base = (score * (self.alpha - 1) + 1).clamp_min(0.0) if upward else (1 - self.alpha) * softplus(-score)
-        return (base ** (self.alpha / (self.alpha - 1)) - 1) / self.alpha
+        power = self.alpha / (self.alpha - 1)
+        if self.alpha > 1:
+            return ((score * (self.alpha - 1) + 1).clamp_min(0.0) ** power - 1) / self.alpha
+        # t (alpha - 1) + 1 = (1 - alpha) softplus(-v) by its logarithm: it falls as exp(-v); powers may be negative.
+        log_softplus = torch.where(score > 30, -score, softplus(-score.clamp_max(30)).log())
+        return ((power * (log_softplus + math.log(1 - self.alpha))).exp() - 1) / self.alpha

@@ -35,6 +35,9 @@ class AdversarialRegularizer(nn.Module):
     needs_second_derivatives: bool = False
     """Whether it is a function of gradients, so that a step differentiates the discriminator twice."""
 
+    changes_weights: bool = False
+    """Whether ``after_step`` changes its player."""
+
     needs_features: bool = False
     """Whether it looks at ``features``, which the discriminator must then have."""
 

@@ -9,14 +9,15 @@ from lit_gen.distributed import sum_over_ranks, world_size
 from lit_gen.errors import UserError
 from lit_gen.protocols import Game, Judged
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer
-from lit_gen.regularizers.adversarial.input_gradients import input_gradients
+from lit_gen.regularizers.adversarial.input_gradients import slopes
 
 
 class DRAGAN(AdversarialRegularizer):
     """E[(|grad D(x + d)| - k)^2] with d uniform noise around real examples, as large as their spread.
 
     d is c s u, with u uniform in [0, 1) for each element, s the standard deviation of all the batch's elements and c a
-    factor: the noise of the authors' programs.
+    factor. The paper leaves the noise open; the penalty is at the disturbed points alone, not between them and the
+    data.
 
     Kodali et al., On Convergence and Stability of GANs (2017), Section 2.4, https://arxiv.org/abs/1705.07215
 
@@ -48,7 +49,8 @@ class DRAGAN(AdversarialRegularizer):
     def noise(self, real: Tensor) -> tuple[Tensor, ...]:
         """d, (B, *event_shape), by the spread of the batches of all ranks."""
         sums = torch.stack([real.mean(), real.square().mean()]).double()
-        mean, square = sum_over_ranks(sums) / world_size()
+        # Whether the parts of a game fit is tried in evaluation, on this rank alone.
+        mean, square = sum_over_ranks(sums) / world_size() if self.training else sums
         spread = (square - mean.square()).clamp_min(0.0).sqrt().to(real.dtype)
         return (self.noise_scale * spread * torch.rand_like(real),)
 
@@ -56,5 +58,5 @@ class DRAGAN(AdversarialRegularizer):
         """(B,), in squared units of the score's slope."""
         [shift] = game.noise
         around = (game.real.x.detach() + shift).requires_grad_()
-        slope = input_gradients(Judged(around, game.discriminator(around).float())).norm(dim=1)
+        slope = slopes(Judged(around, game.discriminator(around).float()))
         return (slope - self.slope).square()

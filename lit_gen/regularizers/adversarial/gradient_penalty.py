@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lit_gen.protocols import Game, Judged
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer
-from lit_gen.regularizers.adversarial.input_gradients import input_gradients
+from lit_gen.regularizers.adversarial.input_gradients import slopes
 
 
 class GradientPenalty(AdversarialRegularizer):
@@ -39,6 +39,6 @@ class GradientPenalty(AdversarialRegularizer):
         between = mix * game.real.x.detach() + (1 - mix) * game.fake.x
         if not between.requires_grad:
             between.requires_grad_()
-        slope = input_gradients(Judged(between, game.discriminator(between).float())).norm(dim=1)
+        slope = slopes(Judged(between, game.discriminator(between).float()))
         excess = (slope - 1).clamp_min(0.0) if self.one_sided else slope - 1
         return excess.square()

@@ -48,5 +48,7 @@ class HistoricalAveraging(AdversarialRegularizer):
     def after_step(self, player: nn.Module) -> None:
         """Take the player's new weights into the mean: the first weights are its first of all."""
         self.num_steps += 1
-        share = 1.0 / (self.num_steps.item() + 1)
-        torch._foreach_lerp_(self._means(), list(player.parameters()), share)
+        means = self._means()
+        moves = torch._foreach_sub(list(player.parameters()), means)
+        torch._foreach_div_(moves, self.num_steps + 1)  # a tensor: a number would wait for the device
+        torch._foreach_add_(means, moves)

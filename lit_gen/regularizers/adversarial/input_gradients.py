@@ -16,3 +16,8 @@ def input_gradients(judged: Judged) -> Tensor:
     x, scores = judged.x, judged.scores
     [gradient] = torch.autograd.grad(scores.sum(), x, create_graph=True)
     return gradient.float().reshape(len(scores), -1)
+
+
+def slopes(judged: Judged) -> Tensor:
+    """(S,): the Euclidean norm of each score's gradient, of which even a slope of zero has a derivative."""
+    return (input_gradients(judged).square().sum(1) + 1e-12).sqrt()

@@ -19,6 +19,8 @@ class WeightClipping(AdversarialRegularizer):
         UserError: the limit isn't positive.
     """
 
+    changes_weights = True
+
     def __init__(self, limit: float = 0.01) -> None:
         super().__init__()
         if not limit > 0:

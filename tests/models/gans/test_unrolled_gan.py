@@ -14,6 +14,7 @@ from lit_gen.networks.mlp import MLP
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.adversarial.wasserstein import Wasserstein
 from lit_gen.regularizers.adversarial.gradient_penalty import GradientPenalty
+from lit_gen.regularizers.adversarial.weight_clipping import WeightClipping
 from lit_gen.regularizers.adversarial.zero_centered import R1
 
 X = torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
@@ -114,6 +115,13 @@ def test_looks_ahead_with_penalties_and_any_objective(tiny, penalty):
     model = game(2, objective=Wasserstein(), regularizers=[penalty])
     tiny.trainer(max_steps=3).fit(model, tiny.Loader(X.repeat(3, 1), 6))
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_what_clips_is_refused_since_the_steps_ahead_would_not():
+    for clipping in ({"regularizers": [WeightClipping()]}, {"gradient_clip_norm": 1.0}):
+        with pytest.raises(UserError, match="doesn't look through clipped steps"):
+            game(2, **clipping)
+        assert game(0, **clipping).unrolled_steps == 0  # the plain game
 
 
 def test_bad_numbers_and_optimizers_are_refused(tiny):

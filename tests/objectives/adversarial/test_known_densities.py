@@ -108,7 +108,18 @@ CLOSED = [
     (Alpha(1.3), (normal_power_integral(1.3) - 1) / (1.3 * 0.3)),
     (Pearson(), normal_power_integral(2.0) - 1),
 ]
-BY_QUADRATURE = [JensenShannon(), GANDivergence(), TotalVariation()]
+
+
+def by_definition(name):
+    """Of those without a closed form: from the densities themselves, not from f."""
+    p, q = P.log_prob(X).exp(), Q.log_prob(X).exp()
+    mean = (p + q) / 2
+    shannon = torch.trapezoid(torch.xlogy(p, p / mean) + torch.xlogy(q, q / mean), X).item()
+    return {
+        JensenShannon: shannon,
+        GANDivergence: shannon - math.log(4),
+        TotalVariation: torch.trapezoid((p - q).abs(), X).item() / 2,
+    }[name]
 
 
 def bound_of(divergence):
@@ -122,29 +133,39 @@ def test_the_bound_meets_the_closed_form_of_two_normals(divergence, closed):
     assert bound_of(divergence) == pytest.approx(closed, rel=0.02)
 
 
-@pytest.mark.parametrize("divergence", BY_QUADRATURE, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("divergence", [JensenShannon, GANDivergence, TotalVariation])
 def test_the_bound_meets_the_divergence_where_there_is_no_closed_form(divergence):
-    assert bound_of(divergence) == pytest.approx(divergence_of(divergence), rel=0.02)
+    assert divergence_of(divergence()) == pytest.approx(by_definition(divergence), rel=1e-3)
+    assert bound_of(divergence()) == pytest.approx(by_definition(divergence), rel=0.02)
+
+
+MOVED, SPREAD = (0.6, 1.0), (0.0, 1.7)
 
 
 @pytest.mark.parametrize(
-    "other",
-    [pytest.param((0.6, 1.0), id="moved"), pytest.param((0.0, 1.7), id="spread")],
+    ("other", "weight", "bias"),
+    [
+        pytest.param(MOVED, 10.0, 0.03, id="moved"),
+        pytest.param(MOVED, 30.0, 0.01, id="moved, a larger penalty"),
+        pytest.param(SPREAD, 30.0, 0.02, id="spread"),
+    ],
 )
-def test_wgan_gp_estimates_the_exact_distance(other):
-    """W_1 in one dimension is the mean distance of quantiles. The penalty's own bias is W / (2 lambda), here 1 %.
+def test_wgan_gp_estimates_the_exact_distance(other, weight, bias):
+    """W_1 in one dimension is the mean distance of quantiles; its own bias is at least W / (2 lambda), more
+    where less of its points than of the distance lies: 6 % of the spread pair at the paper's lambda of 10.
 
-    One-sided: with both sides a slope of the wrong sign, which in one dimension cannot turn round without passing 0, is
-    as good as any.
+    The paper's penalty, of both sides and 10 times, is met after a third of the steps with one side: a slope of the
+    wrong sign, which in one dimension cannot turn round without passing 0, is as good as any for it.
     """
     middle = (torch.arange(512, dtype=torch.float64) + 0.5) / 512  # of slices of equal probability
     real, fake = Normal(0.0, 1.0).icdf(middle)[:, None], Normal(*other).icdf(middle)[:, None]
     exact = (real - fake).abs().mean().item()
-    discriminator, objective, penalty = Discriminator(), Wasserstein(), GradientPenalty(weight=30.0, one_sided=True)
+    discriminator, objective = Discriminator(), Wasserstein()
     optimizer = Adam(discriminator.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(600):
+    for step in range(600):
+        penalty = GradientPenalty(weight, one_sided=step < 200)
         order = torch.randperm(512, generator=generator)
         judged = Judged(real[order], discriminator(real[order])), Judged(fake, discriminator(fake))
         noise = (torch.rand(512, 1, dtype=torch.float64, generator=generator),)
@@ -156,3 +177,4 @@ def test_wgan_gp_estimates_the_exact_distance(other):
         schedule.step()
     estimate = (discriminator(real).mean() - discriminator(fake).mean()).item()
     assert estimate == pytest.approx(exact, rel=0.05)
+    assert estimate / exact - 1 == pytest.approx(bias, abs=0.02)
