@@ -1,5 +1,6 @@
 """Killed in mid-epoch and resumed, a run ends with the weights of the unbroken one, to the bit."""
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,45 @@ import pytest
 import torch
 
 SCHEDULE = "torch.optim.lr_scheduler.CosineAnnealingLR"
+AUTOENCODER = json.dumps(
+    {
+        "class_path": "lit_gen.networks.InstanceNoise",
+        "init_args": {
+            "std": {"class_path": "lit_gen.schedules.CosineAnnealing", "init_args": {"num_steps": 300, "start": 0.1}},
+            "network": {
+                "class_path": "lit_gen.networks.SpectralNorm",
+                "init_args": {
+                    "network": {
+                        "class_path": "lit_gen.networks.AutoencodingDiscriminator",
+                        "init_args": {
+                            "encoder": {
+                                "class_path": "lit_gen.networks.MLP",
+                                "init_args": {"in_shape": [1, 8, 8], "out_shape": 8, "hidden_dims": [32]},
+                            },
+                            "decoder": {
+                                "class_path": "lit_gen.networks.MLP",
+                                "init_args": {"in_shape": 8, "out_shape": [1, 8, 8], "hidden_dims": [32]},
+                            },
+                        },
+                    }
+                },
+            },
+        },
+    }
+)
+REGULARIZERS = json.dumps(
+    [
+        {
+            "class_path": "lit_gen.regularizers.GradientPenalty",
+            "init_args": {
+                "every_n_steps": 3,
+                "weight": {"class_path": "lit_gen.schedules.CosineAnnealing", "init_args": {"num_steps": 300}},
+            },
+        },
+        {"class_path": "lit_gen.regularizers.HistoricalAveraging", "init_args": {"player": "generator"}},
+        {"class_path": "lit_gen.regularizers.PullingAway", "init_args": {"weight": 0.1}},
+    ]
+)
 CASES = {
     # What a resumed run could get wrong: where the KL's warm-up and the schedules stand, dynamic binarization.
     "vae": [
@@ -40,6 +80,20 @@ CASES = {
         "--model.discriminator_scheduler.T_max=300",
         "--checkpoint_every_n_steps=14",
         "--trainer.log_every_n_steps=1",
+    ],
+    # And the objective's weight, a penalty's turn and its schedule, the mean of the weights, power iterations, noise.
+    "regularized gan": [
+        "--config",
+        "conf/gans/gan_digits.yaml",
+        f"--model.discriminator={AUTOENCODER}",
+        "--model.objective={class_path: lit_gen.objectives.BoundaryEquilibrium, init_args: {learning_rate: 0.05}}",
+        f"--model.regularizers={REGULARIZERS}",
+        f"--model.generator_scheduler={SCHEDULE}",
+        "--model.generator_scheduler.T_max=400",
+        f"--model.discriminator_scheduler={SCHEDULE}",
+        "--model.discriminator_scheduler.T_max=300",
+        "--checkpoint_every_n_steps=7",
+        "--trainer.log_every_n_steps=5",
     ],
     # And which of a network's orders has its turn, and the average of its weights.
     "autoregressive": [
