@@ -1,51 +1,22 @@
 """Two gloo ranks under plain ``ddp`` against one process on the joint batch, for automatic and manual optimization."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tests.distributed.ranks import logs_of, started
+
 SCRIPT = Path(__file__).with_name("two_rank_games.py")
 REPLAYED = ["vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "autoencoder", "autoregressive"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(out: Path, num_ranks: int) -> list[subprocess.Popen]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "PL_"))}
-    environment |= {"OMP_NUM_THREADS": "1", "RANKS": str(num_ranks), "PYTHONWARNINGS": "always"}
-    if num_ranks > 1:
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(num_ranks)}
-    command = [sys.executable, str(SCRIPT), str(out)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    if num_ranks == 1:
-        return [subprocess.Popen(command, env=environment, **pipes)]
-    return [
-        subprocess.Popen(command, env=environment | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, **pipes)
-        for rank in range(num_ranks)
-    ]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     out = tmp_path_factory.mktemp("two_ranks")
-    processes = [*start(out, 1), *start(out, 2)]
-    try:
-        logs = [process.communicate(timeout=400)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, log in zip(processes, logs, strict=True):
-        assert process.returncode == 0, log[-4000:]
+    always = {"PYTHONWARNINGS": "always"}
+    logs = logs_of([*started(SCRIPT, out, 1, **always), *started(SCRIPT, out, 2, **always)])
     load = lambda name: torch.load(out / f"{name}.pt")  # noqa: E731
     return SimpleNamespace(
         one=lambda case: load(f"{case}_0_of_1"),

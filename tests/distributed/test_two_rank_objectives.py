@@ -1,53 +1,21 @@
 """Two gloo ranks against one process on the joint batch, for every objective and every regularizer of a game."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tests.distributed.ranks import logs_of, started
+
 SCRIPT = Path(__file__).with_name("two_rank_objectives.py")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def started(out: Path, num_ranks: int) -> list[subprocess.Popen]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "PL_"))}
-    environment |= {"OMP_NUM_THREADS": "1", "RANKS": str(num_ranks)}
-    if num_ranks > 1:
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(num_ranks)}
-    return [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(out)],
-            env=environment | ({"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if num_ranks > 1 else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(num_ranks)
-    ]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """All games, played once by one process and once by two."""
     out = tmp_path_factory.mktemp("two_ranks")
-    processes = [*started(out, 1), *started(out, 2)]
-    try:
-        logs = [process.communicate(timeout=400)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, log in zip(processes, logs, strict=True):
-        assert process.returncode == 0, log[-4000:]
+    logs_of([*started(SCRIPT, out, 1), *started(SCRIPT, out, 2)])
     load = lambda name: torch.load(out / f"{name}.pt")  # noqa: E731
     return SimpleNamespace(
         names=sorted(path.name.removesuffix("_0_of_1.pt") for path in out.glob("*_0_of_1.pt")),
