@@ -4,10 +4,10 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch import LightningModule, Trainer
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.sample_figures import SampleFigures, count_name
 from lit_gen.distributed import rank, sum_over_ranks, world_size
 from lit_gen.errors import UserError
 from lit_gen.metrics.features.base import FeatureExtractor
@@ -17,7 +17,7 @@ from lit_gen.protocols import Samples
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
 
-class FID(Callback):
+class FID(SampleFigures):
     """Fréchet distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500) between a split and samples.
 
     The figure is named after the extractor and the number of samples: ``fid_inception_50k``, ``fid_lenet_10k``. The
@@ -49,24 +49,14 @@ class FID(Callback):
         batch_size: int = 500,
         seed: int = 0,
     ) -> None:
-        for name, value, least in [
-            ("num_samples", num_samples, 2),
-            ("batch_size", batch_size, 1),
-            ("every_n_epochs", every_n_epochs, 0),
-        ]:
-            if value < least:
-                raise UserError(f"FID needs {name} of at least {least}, got {value}.")
+        super().__init__(num_samples, every_n_epochs, batch_size, seed)
+        if num_samples < 2:
+            raise UserError(f"FID needs num_samples of at least 2, got {num_samples}.")
         if reference not in ("train", "val", "test"):
             raise UserError(f"FID's reference is a split, train, val or test, not '{reference}'.")
         self.extractor = extractor
-        self.num_samples = num_samples
         self.reference = reference
-        self.every_n_epochs = every_n_epochs
         self.at_start = at_start
-        self.batch_size = batch_size
-        self.seed = seed
-        self.protocols: dict[str, str] = {}
-        """The line that states how each logged figure was measured, by the figure's name."""
         self._real: tuple[Path, Moments] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -89,15 +79,6 @@ class FID(Callback):
         for logger in trainer.loggers:
             logger.log_metrics({name: value}, step=0)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        asked_for = trainer.state.fn == TrainerFn.VALIDATING
-        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if asked_for or (due and not trainer.sanity_checking):
-            self._measure_and_log(trainer, pl_module, "val")
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._measure_and_log(trainer, pl_module, "test")
-
     def _measure_and_log(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         name, value = self._measure(trainer, pl_module, split)
         # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
@@ -107,7 +88,7 @@ class FID(Callback):
         """The figure's name and value, the same on every rank."""
         # A fast_dev_run of n batches tries the road with n blocks and n batches; the name tells the count.
         limit = int(trainer.fast_dev_run) or None
-        num_samples = min(self.num_samples, limit * self.batch_size) if limit else self.num_samples
+        num_samples = self.samples_now(trainer)
         device = pl_module.device
         self.extractor.to(device)
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "fid"), device):
@@ -115,8 +96,7 @@ class FID(Callback):
             metric = FrechetDistance(self.extractor.num_features, real).to(_sums_device(device))
             self._add_samples(metric, pl_module, num_samples, device)
             value = float(metric.compute())
-        count = f"{num_samples // 1000}k" if num_samples % 1000 == 0 else str(num_samples)
-        name = f"{split}/fid_{self.extractor.name}_{count}"
+        name = f"{split}/fid_{self.extractor.name}_{count_name(num_samples)}"
         self.protocols[name] = self._protocol(num_samples, real.count)
         return name, value
 

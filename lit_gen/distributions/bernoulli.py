@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lit_gen.distributions.precision import at_least_single
 from lit_gen.distributions.support import check_unit_interval
+from lit_gen.tensor import at_least_single
 
 _SMALLEST_PRODUCT = 1e-30
 """Below it a product of probabilities may have lost digits: single precision's end is near 1e-38."""

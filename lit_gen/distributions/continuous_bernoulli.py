@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lit_gen.distributions import tilted_uniform
-from lit_gen.distributions.precision import at_least_single
 from lit_gen.distributions.support import check_unit_interval
-from lit_gen.tensor import sum_except_batch
+from lit_gen.tensor import at_least_single, sum_except_batch
 
 
 class ContinuousBernoulli(Distribution):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lit_gen.distributions.parameters import several_params
-from lit_gen.distributions.precision import at_least_single
 from lit_gen.errors import UserError
+from lit_gen.tensor import at_least_single
 
 
 class LocationScale(Distribution):

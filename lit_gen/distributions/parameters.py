@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from lit_gen.distributions.precision import at_least_single
 from lit_gen.errors import UserError
+from lit_gen.tensor import at_least_single
 
 
 def several_params(params: Tensor, num_params: int, head: str) -> Tensor:

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from lit_gen.distributions.precision import at_least_single
 from lit_gen.errors import UserError
+from lit_gen.tensor import at_least_single
 
 LEVEL_TOLERANCE = 0.1
 """How far from a level a value may lie, in steps between levels: single precision's rounding is 1e-5, half's 0.07."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lit_gen.errors import UserError
 from lit_gen.protocols import Judged
+from lit_gen.tensor import at_least_single
 
 
 class AutoencodingDiscriminator(nn.Module):
@@ -51,8 +52,7 @@ class AutoencodingDiscriminator(nn.Module):
                 f"AutoencodingDiscriminator's decoder makes examples of shape {tuple(reconstruction.shape[1:])} of "
                 f"such of shape {tuple(x.shape[1:])}"
             )
-        error = x - reconstruction
-        error = error.float() if error.dtype.itemsize < 4 else error
+        error = at_least_single(x - reconstruction)
         return (error.abs() if self.power == 1 else error.square()).flatten(1).mean(1)
 
     def judge(self, x: Tensor) -> Judged:

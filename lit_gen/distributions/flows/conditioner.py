@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_gen.distributions.precision import at_least_single
 from lit_gen.errors import UserError
+from lit_gen.tensor import at_least_single
 
 
 class MaskedLinear(nn.Linear):

@@ -64,7 +64,7 @@ def try_penalty(model, regularizer: nn.Module, x: Tensor) -> None:
     with torch.enable_grad():
         real, fake = (x.clone().requires_grad_() for _ in range(2))
         try:
-            judged = [Judged(examples, model.discriminator(examples).float()) for examples in (real, fake)]
+            judged = [Judged(examples, model.scores(examples)) for examples in (real, fake)]
             game = Game(model.generator, model.discriminator, *judged, regularizer.noise(x))
             # All the way: asked for some gradients alone, autograd goes round what has none, and they come out wrong.
             regularizer(game).mean().backward()

@@ -22,6 +22,7 @@ from lit_gen.objectives.adversarial.base import has_state
 from lit_gen.protocols import Batch, FollowsSteps, Game, Judged, ReadsFeatures
 from lit_gen.randomness import derive_seed, run_seed, seeded
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer, acts_after_step
+from lit_gen.tensor import at_least_single
 
 
 class GAN(ManualOptimizationModel):
@@ -148,12 +149,12 @@ class GAN(ManualOptimizationModel):
 
     def _judge(self, x: Tensor, with_features: bool) -> Judged:
         if not with_features:
-            return Judged(x, self.discriminator(x).float())  # losses are computed in single precision
+            return Judged(x, self.scores(x))
         if isinstance(self.discriminator, ReadsFeatures):
             features = self.discriminator.features(x)
-            return Judged(x, self.discriminator.from_features(features).float(), features.float())
+            return Judged(x, at_least_single(self.discriminator.from_features(features)), at_least_single(features))
         _, scores, features = self.discriminator.judge(x)
-        return Judged(x, scores.float(), features.float())
+        return Judged(x, at_least_single(scores), at_least_single(features))
 
     def _discriminator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -239,8 +240,8 @@ class GAN(ManualOptimizationModel):
         return self.scores(batch.x)
 
     def scores(self, x: Tensor) -> Tensor:
-        """(B, *event_shape) -> (B,) raw scores in single precision; fewer where several examples are judged at once."""
-        return self.discriminator(x).float()
+        """(B, *event_shape) -> (B,) raw scores, in single precision at least; fewer for packs of examples."""
+        return at_least_single(self.discriminator(x))
 
     def probability_real(self, scores: Tensor) -> Tensor | None:
         """Raw scores -> probabilities of being real; None where the objective's scores are no logits."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_gen.distributed import sum_over_ranks, world_size
+from lit_gen.tensor import at_least_single
 
 
 class _SumOverRanks(torch.autograd.Function):
@@ -70,7 +71,7 @@ class _JointStatistics:
         if not self.training or world_size() == 1:
             return super().forward(x)
         self._check_input_dim(x)
-        full = x.float() if x.dtype.itemsize < 4 else x  # no moments in half precision
+        full = at_least_single(x)
         moments = joint_moments(full)
         if self.track_running_stats:
             self._update_running_statistics(moments)

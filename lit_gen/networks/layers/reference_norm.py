@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_gen.errors import UserError
+from lit_gen.tensor import at_least_single
 
 
 class _Moments(NamedTuple):
@@ -47,7 +48,7 @@ class ReferenceNorm(nn.Module):
                 f"{type(self).__name__} needs a lit_gen.networks.ReferenceBatch around its network, and a place before "
                 f"the network's features"
             )
-        full = x.float() if x.dtype.itemsize < 4 else x  # no moments in half precision
+        full = at_least_single(x)
         full = full.unsqueeze(2) if x.dim() == 2 else full.flatten(2)  # (num_reference + B, C, positions)
         reference, rest = full[: self.num_reference], full[self.num_reference :]
         variance, mean = torch.var_mean(reference, (0, 2), correction=0)

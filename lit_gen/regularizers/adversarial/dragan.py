@@ -10,6 +10,7 @@ from lit_gen.errors import UserError
 from lit_gen.protocols import Game, Judged
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer
 from lit_gen.regularizers.adversarial.input_gradients import slopes
+from lit_gen.tensor import at_least_single
 
 
 class DRAGAN(AdversarialRegularizer):
@@ -58,5 +59,5 @@ class DRAGAN(AdversarialRegularizer):
         """(B,), in squared units of the score's slope."""
         [shift] = game.noise
         around = (game.real.x.detach() + shift).requires_grad_()
-        slope = slopes(Judged(around, game.discriminator(around).float()))
+        slope = slopes(Judged(around, at_least_single(game.discriminator(around))))
         return (slope - self.slope).square()

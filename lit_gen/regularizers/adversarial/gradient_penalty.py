@@ -8,6 +8,7 @@ from torch import Tensor
 from lit_gen.protocols import Game, Judged
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer
 from lit_gen.regularizers.adversarial.input_gradients import slopes
+from lit_gen.tensor import at_least_single
 
 
 class GradientPenalty(AdversarialRegularizer):
@@ -39,6 +40,6 @@ class GradientPenalty(AdversarialRegularizer):
         between = mix * game.real.x.detach() + (1 - mix) * game.fake.x
         if not between.requires_grad:
             between.requires_grad_()
-        slope = slopes(Judged(between, game.discriminator(between).float()))
+        slope = slopes(Judged(between, at_least_single(game.discriminator(between))))
         excess = (slope - 1).clamp_min(0.0) if self.one_sided else slope - 1
         return excess.square()

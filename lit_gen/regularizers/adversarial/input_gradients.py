@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lit_gen.protocols import Judged
+from lit_gen.tensor import at_least_single
 
 
 def input_gradients(judged: Judged) -> Tensor:
@@ -15,7 +16,7 @@ def input_gradients(judged: Judged) -> Tensor:
     """
     x, scores = judged.x, judged.scores
     [gradient] = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    return gradient.float().reshape(len(scores), -1)
+    return at_least_single(gradient).reshape(len(scores), -1)
 
 
 def slopes(judged: Judged) -> Tensor:
