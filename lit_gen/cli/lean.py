@@ -8,22 +8,24 @@ nothing. ``python -m benchmarks fit_overhead`` shows what is left.
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher, _PrefetchDataFetcher
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.combined_loader import _MaxSizeCycle
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from lit_gen.cli.step_hooks import StepHooks, empty_hooks, hidden, overrides
 from lit_gen.data.base import InMemoryData
@@ -98,6 +100,22 @@ class LeanPrecision(Precision):
         self.hooks.call("on_after_backward")
         return tensor.detach()
 
+    def backward(self, tensor: Tensor, model: LightningModule, optimizer: Optimizer | None, *args, **kwargs) -> None:
+        """``loss.backward``; by the model's own ``backward`` where it may have one."""
+        if self.hooks is None:
+            super().backward(tensor, model, optimizer, *args, **kwargs)
+        else:
+            tensor.backward(*args, **kwargs)
+
+    def optimizer_step(self, optimizer: Optimizer, model: LightningModule, closure: Callable[[], Any], **kwargs) -> Any:
+        """The closure, the hooks, the step: handed to torch's ``step``, the closure would be called first just so."""
+        if self.hooks is None or kwargs or not evaluates_once(optimizer):
+            return super().optimizer_step(optimizer, model, closure, **kwargs)
+        result = closure()
+        self._after_closure(model, optimizer)
+        optimizer.step()
+        return result
+
     def _after_closure(self, model: LightningModule, optimizer: Optimizer) -> None:
         if self.hooks is None:
             super()._after_closure(model, optimizer)
@@ -106,6 +124,11 @@ class LeanPrecision(Precision):
         clip = self.hooks.trainer.gradient_clip_val
         if clip is not None or self.hooks.model_clips:
             self._clip_gradients(model, optimizer, clip, self.hooks.trainer.gradient_clip_algorithm)
+
+
+def evaluates_once(optimizer: Optimizer) -> bool:
+    """Whether its ``step`` calls a closure once, before anything else: torch's own do, but for L-BFGS."""
+    return type(optimizer).__module__.startswith("torch.optim.") and not isinstance(optimizer, LBFGS)
 
 
 class LeanEpochLoop(_TrainingEpochLoop):
@@ -132,6 +155,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._hooks = StepHooks(trainer)
         self._ours_by_hand = isinstance(trainer.lightning_module, ManualOptimizationModel)
         self._validates = self._should_check_val_epoch()
+        self._only_iterator = only_iterator(data_fetcher) if self._plain else None
         if isinstance(trainer.precision_plugin, LeanPrecision) and self._plain:
             trainer.precision_plugin.hooks = self._hooks
 
@@ -142,7 +166,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
-        batch, _, _ = next(data_fetcher)
+        batch = self._next_batch(data_fetcher)
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         if not lies_on(batch, trainer.strategy.root_device):
@@ -162,6 +186,21 @@ class LeanEpochLoop(_TrainingEpochLoop):
             raise StopIteration
         self._hooks.call("on_train_batch_end", outputs, batch, batch_idx)
         self._end_batch()
+
+    def _next_batch(self, fetcher: _DataFetcher):
+        """What ``next`` of the fetcher gives first, without putting a tree of one leaf together."""
+        if self._only_iterator is None:
+            return next(fetcher)[0]
+        if fetcher.done:
+            raise StopIteration
+        try:
+            batch = next(self._only_iterator)
+        except StopIteration:
+            fetcher.done = True
+            raise
+        fetcher.fetched += 1
+        fetcher.done = fetcher.fetched >= fetcher.length
+        return batch
 
     def _should_check_val_fx(self, data_fetcher) -> bool:
         return self._validates and super()._should_check_val_fx(data_fetcher)
@@ -224,6 +263,15 @@ class LeanEpochLoop(_TrainingEpochLoop):
         strategy.optimizer_step(optimizer, closure, model)
         progress.step.increment_completed()
         return result.outputs
+
+
+def only_iterator(fetcher: _DataFetcher) -> Iterator | None:
+    """What a fetcher draws from where that is one loader of known length of which nothing has been drawn ahead."""
+    combined = fetcher.combined_loader
+    alone = type(fetcher) is _PrefetchDataFetcher and len(combined.flattened) == 1
+    if not alone or combined.flattened[0] is not combined.iterables or fetcher.length is None or fetcher.batches:
+        return None
+    return combined._iterator.iterators[0] if type(combined._iterator) is _MaxSizeCycle else None
 
 
 def is_plain(trainer: Trainer) -> bool:

@@ -15,6 +15,9 @@ from lit_gen.errors import UserError
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator
 
+GATHERED_BYTES = 2**22
+"""An epoch's examples that take up no more than this are put in order once rather than batch by batch."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -83,13 +86,17 @@ class BatchLoader:
 
     def _take(self, index: Tensor, rows: Tensor) -> Batch:
         """The batch of the examples numbered ``index`` in the split, which are ``rows`` of the tensors."""
-        x = self.examples.x.index_select(0, rows).to(self.device)
         label = self.examples.label
-        if label is not None:
-            label = label.index_select(0, rows).to(self.device)
+        return self._hand_out(
+            self.examples.x.index_select(0, rows), None if label is None else label.index_select(0, rows), index
+        )
+
+    def _hand_out(self, x: Tensor, label: Tensor | None, index: Tensor) -> Batch:
+        if x.device != self.device:
+            x, index = x.to(self.device), index.to(self.device)
+            label = None if label is None else label.to(self.device)
         # A division: multiplying by 1/255 misses float32's v / 255 for half of the grey values.
-        x = x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
-        return Batch(x, label, index.to(self.device))
+        return Batch(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x, label, index)
 
 
 class TrainingLoader(BatchLoader):
@@ -135,6 +142,7 @@ class TrainingLoader(BatchLoader):
         self.epoch = 0
         self.batch = 0
         self._ordered_epoch = -1
+        self._gathered: tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.examples) // self.batch_size
@@ -150,7 +158,12 @@ class TrainingLoader(BatchLoader):
     def _draw(self, place: Place) -> Batch:
         if place.epoch != self._ordered_epoch:
             self._order(place.epoch)
-        batch = self._take(self._index[place.batch], self._rows[place.batch])
+        at = place.batch
+        if self._gathered is None:
+            batch = self._take(self._index[at], self._rows[at])
+        else:
+            x, label = self._gathered
+            batch = self._hand_out(x[at], None if label is None else label[at], self._index[at])
         return batch if self.transform is None else batch._replace(x=self.transform(batch.x, place))
 
     def _order(self, epoch: int) -> None:
@@ -161,8 +174,18 @@ class TrainingLoader(BatchLoader):
         index = order[:, self.rank :: self.world_size].contiguous().to(self.examples.x.device)
         rows = self.examples.rows
         self._index = index.unbind()
-        self._rows = self._index if rows is None else rows[index].unbind()
+        rows = index if rows is None else rows[index]
+        self._rows = rows.unbind()
+        self._gathered = self._gather(rows) if rows.numel() * self.examples.x[0].nbytes <= GATHERED_BYTES else None
         self._ordered_epoch = epoch
+
+    def _gather(self, rows: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:
+        """An epoch's batches of x and of labels, taken at once: of small examples each taking alone would be felt."""
+        x, label = (
+            None if part is None else part.index_select(0, rows.flatten()).unflatten(0, rows.shape).unbind()
+            for part in (self.examples.x, self.examples.label)
+        )
+        return x, label
 
     def state_dict(self) -> dict[str, int]:
         """The position of the next batch, in joint batches: it holds at any number of processes."""
@@ -186,6 +209,7 @@ class TrainingLoader(BatchLoader):
                 "batch_size or the training data changed since the checkpoint."
             )
         self.epoch, self.batch = state["epoch"], state["batch"]
+        self._ordered_epoch = -1  # a transform may have overwritten batches that are to come again
 
 
 class EvaluationLoader(BatchLoader):

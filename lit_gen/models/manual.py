@@ -76,6 +76,7 @@ class ManualOptimizationModel(GenerativeModel):
         losses: Callable[..., Mapping[str, Tensor]],
         *tensors: Tensor,
         num_batches: int = 1,
+        meets_other_leaves: bool = True,
     ) -> dict[str, Tensor]:
         """One optimizer step of one player.
 
@@ -87,6 +88,8 @@ class ManualOptimizationModel(GenerativeModel):
             tensors: each (B, ...): what ``losses`` needs of the batch, noise included, so that the slicing doesn't
                 change what is drawn.
             num_batches: how many batches this step stands for: the player's schedule advances by as many.
+            meets_other_leaves: whether the terms depend on tensors with gradients other than this optimizer's, which
+                must not get any; False spares autograd the sorting.
 
         Returns:
             The mean over the batch of every term, detached scalars.
@@ -94,14 +97,14 @@ class ManualOptimizationModel(GenerativeModel):
         strategy = self.trainer.strategy
         optimizer = strategy.optimizers[optimizer_index]
         # No more is differentiated than what the optimizer steps: not examples that a penalty takes gradients in.
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        only = {"inputs": parameters_of(optimizer)} if meets_other_leaves else {}
         means: dict[str, Tensor] = {}
 
         def backward() -> None:
             for share, part in self._micro_batches(tensors):
                 terms = losses(*part)
                 loss = terms[minimize].mean()
-                strategy.backward(loss if share == 1.0 else share * loss, None, inputs=parameters)
+                strategy.backward(loss if share == 1.0 else share * loss, None, **only)
                 for name, value in terms.items():
                     mean = loss.detach() if name == minimize else value.detach().mean()
                     means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
@@ -161,8 +164,7 @@ class ManualOptimizationModel(GenerativeModel):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # Called after a loss scaler has unscaled the gradients and before the step.
         if self.gradient_clip_norm is not None:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            clip_grad_norm_(parameters, self.gradient_clip_norm)
+            clip_grad_norm_(parameters_of(optimizer), self.gradient_clip_norm)
 
     @torch.no_grad()
     def on_validation_start(self) -> None:
@@ -171,3 +173,8 @@ class ManualOptimizationModel(GenerativeModel):
         if world_size() > 1:
             for buffer in self.buffers():
                 dist.broadcast(buffer, src=0)
+
+
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """All that the optimizer steps."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -59,6 +59,8 @@ class GAN(ManualOptimizationModel):
     """
 
     progress_bar_terms = ("discriminator_loss", "generator_loss")
+    makes_leaves = False
+    """Whether a loss is differentiated through more than the players, as through copies of one."""
 
     def __init__(
         self,
@@ -141,7 +143,9 @@ class GAN(ManualOptimizationModel):
 
         noise = [tensor for term in due for tensor in term.noise]
         tensors = x, self.draw_latents(len(x)), *noise
-        means = self.step_player(network, index, f"{player}_loss", terms, *tensors, num_batches=num_batches)
+        # Fakes come without a graph or through a discriminator that is frozen: other leaves are made by regularizers.
+        options = {"num_batches": num_batches, "meets_other_leaves": bool(due) or self.makes_leaves}
+        means = self.step_player(network, index, f"{player}_loss", terms, *tensors, **options)
         for regularizer in self._acting:
             if regularizer.player == player:
                 regularizer.after_step(network)

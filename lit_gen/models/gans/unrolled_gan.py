@@ -35,6 +35,8 @@ class UnrolledGAN(GAN):
             differentiated.
     """
 
+    makes_leaves = True  # the discriminator's weights that the steps ahead begin from
+
     def __init__(self, *, unrolled_steps: int = 5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if unrolled_steps < 0:
