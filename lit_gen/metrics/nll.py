@@ -88,8 +88,12 @@ class StreamingLogMeanExp:
         # float64 exists on every device but MPS.
         log_values = log_values.detach()
         log_values = log_values.cpu().double() if log_values.device.type == "mps" else log_values.double()
-        log_sum, log_sum_of_squares = log_values.logsumexp(0), (2 * log_values).logsumexp(0)
         largest = log_values.amax(0)
+        # One pass of exponentials for both sums: two logsumexp take twice as long.
+        shift = torch.where(largest.isfinite(), largest, 0.0)
+        shares = (log_values - shift).exp_()
+        log_sum = shares.sum(0).log_() + shift
+        log_sum_of_squares = shares.square_().sum(0).log_() + 2 * shift
         if self._log_sum is not None:
             log_sum = torch.logaddexp(self._log_sum, log_sum)
             log_sum_of_squares = torch.logaddexp(self._log_sum_of_squares, log_sum_of_squares)
