@@ -147,7 +147,8 @@ def hand_written(game: ByHand, model) -> Callable[[Tensor], None]:
         if game.penalty is not None:
             loss = loss + game.penalty(discriminator, x, fake, *scores)
         for_discriminator.zero_grad()
-        loss.backward(inputs=list(discriminator.parameters()))
+        # A penalty's own examples need no gradient.
+        loss.backward(inputs=None if game.penalty is None else list(discriminator.parameters()))
         for_discriminator.step()
         done += 1
         if done % game.discriminator_steps:

@@ -79,7 +79,8 @@ class DivergenceGuard(Callback):
             probe = self._probes.get(optimizer)
             if probe is None:
                 probe = self._probes[optimizer] = smallest_parameters(optimizer)
-            if not all(_finite(p.grad) for p in probe if p.grad is not None):
+            # Not _finite: at every step of a small model even its calls are felt.
+            if not all([math.isfinite(p.grad.sum().item()) for p in probe if p.grad is not None]):
                 self._finding, self._is_older = _blame_gradients(trainer, pl_module, optimizer)
 
     def on_train_batch_end(

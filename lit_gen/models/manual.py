@@ -103,10 +103,10 @@ class ManualOptimizationModel(GenerativeModel):
         def backward() -> None:
             for share, part in self._micro_batches(tensors):
                 terms = losses(*part)
-                loss = terms[minimize].mean()
+                loss = _mean(terms[minimize])
                 strategy.backward(loss if share == 1.0 else share * loss, None, **only)
                 for name, value in terms.items():
-                    mean = loss.detach() if name == minimize else value.detach().mean()
+                    mean = loss.detach() if name == minimize else _mean(value.detach())
                     means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
 
         def closure() -> None:
@@ -178,3 +178,8 @@ class ManualOptimizationModel(GenerativeModel):
 def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
     """All that the optimizer steps."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _mean(value: Tensor) -> Tensor:
+    """(B,) -> (); a scalar is its own."""
+    return value.mean() if value.dim() else value

@@ -9,6 +9,7 @@ place in the data, so that any number of ranks sees the same noise; the others d
 
 import os
 import sys
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Noise(nn.Module):
         raise NotImplementedError
 
     def forward(self, *args) -> DiagonalNormal:
-        distribution = self.part(*args)
+        distribution = copy(self.part(*args))  # the part may hand out the same one again
         rsample = distribution.rsample
 
         def draw(*shape):

@@ -204,11 +204,9 @@ class GAN(ManualOptimizationModel):
     ) -> dict[str, Tensor]:
         """``terms`` with those of the regularizers that are due, also added to the one that is minimised."""
         for name, regularizer, noise in due:
-            value = regularizer(Game(self.generator, self.discriminator, real, fake, noise))
-            terms[name] = value
             # Means first: a penalty may have one value for several examples.
-            weight = regularizer.weight * regularizer.every_n_steps
-            terms[minimized] = terms[minimized].mean() + weight * value.mean()
+            terms[name] = mean = regularizer(Game(self.generator, self.discriminator, real, fake, noise)).mean()
+            terms[minimized] = terms[minimized].mean() + regularizer.weight * regularizer.every_n_steps * mean
         return terms
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
