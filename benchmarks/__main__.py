@@ -11,7 +11,7 @@ from benchmarks.harness import HEADER
 CLAIMS = {
     "few_labels": few_labels.results,
     "fit_overhead": fit_overhead.results,
-    "game_steps": game_steps.results,
+    "game_passes": game_steps.results,
     "memory": memory.results,
     "nll": nll.results,
     "pca": pca.results,

@@ -3,12 +3,11 @@
 Both sides begin with the same weights on the same machine and take the same number of steps. Ours is the whole of
 ``fit`` between the first step that counts and the last: loader, hooks, divergence guard, logging to metrics.csv.
 
-Each model has two rows: in wall-clock seconds with torch's own number of threads, which is what a person waits for, and
-(``_cpu``) in CPU seconds of one thread, which other processes on the machine disturb less.
+Each model, and each game of ``benchmarks.game_steps``, has two rows: in wall-clock seconds with torch's own number of
+threads, which is what a person waits for, and (``_cpu``) in CPU seconds of one thread, which other processes on the
+machine disturb less.
 """
 
-import contextlib
-import io
 import math
 import tempfile
 import time
@@ -19,99 +18,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback
 from torch.nn import functional as F
 
+from benchmarks import game_steps
+from benchmarks.fitting import BATCH, GOAL, Turn, build, fit, timed
 from benchmarks.harness import Result, compare
 from lit_gen.cli.lean import ask_cuda_cheaply
 from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 from lit_gen.freed_memory import keep_freed_memory
 
-GOAL = 1.10
 TURNS = 15
-BATCH = 128
-
-
-class Turn(NamedTuple):
-    """How a turn is taken: steps that warm up, steps that count, and the clock that counts them."""
-
-    warm_up: int
-    steps: int
-    clock: Callable[[], float] = time.perf_counter
-
-    @property
-    def total(self) -> int:
-        """All its steps."""
-        return self.warm_up + self.steps
-
-
 SMALL, MEDIUM, LARGE = Turn(30, 150), Turn(10, 60), Turn(2, 10)
-
-
-class StepClock(Callback):
-    """Seconds from the end of the warm-up to the end of the last step."""
-
-    def __init__(self, turn: Turn) -> None:
-        self.turn = turn
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        step = trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        if step == self.turn.warm_up:
-            self.began = self.turn.clock()
-        elif step == self.turn.total:
-            self.seconds = self.turn.clock() - self.began
-
-
-def build(folder: Path, turn: Turn, config: str, *arguments: str) -> LitGenCLI:
-    """Model, data and trainer of a config, ready to fit for a turn's steps without evaluation."""
-    return LitGenCLI(
-        "fit",
-        [
-            "--config",
-            config,
-            f"--runs={folder}",
-            "--wandb=false",
-            "--monitor=null",
-            "--trainer.callbacks=[]",
-            "--trainer.limit_val_batches=0",
-            "--trainer.max_epochs=1000",
-            f"--trainer.max_steps={turn.total}",
-            "--checkpoint_every_n_steps=100000",
-            f"--data.batch_size={BATCH}",
-            "--trainer.log_every_n_steps=50",
-            "--trainer.accelerator=cpu",
-            *arguments,
-        ],
-    )
-
-
-def fit(turn: Turn, prepare: Callable[[], LitGenCLI]) -> float:
-    """Our side."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        cli = prepare()
-        clock = StepClock(turn)
-        # Last but for checkpoints, so that every callback's work counts.
-        cli.trainer.callbacks.append(clock)
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        cli.record.close()
-    return clock.seconds
-
-
-def timed(turn: Turn, step: Callable[[torch.Tensor], None], x: torch.Tensor) -> float:
-    """The other side: ``step`` on shuffled batches of ``x``, float32."""
-    torch.manual_seed(0)
-    done, began = 0, 0.0
-    while True:
-        order = torch.randperm(len(x))
-        for start in range(0, len(x) - BATCH + 1, BATCH):
-            batch = x[order[start : start + BATCH]]
-            step(batch.float().div_(255) if x.dtype == torch.uint8 else batch)
-            done += 1
-            if done == turn.warm_up:
-                began = turn.clock()
-            elif done == turn.total:
-                return turn.clock() - began
 
 
 def vae_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -> float:
@@ -270,7 +188,7 @@ def measured(claim: Claim, folder: Path, suffix: str, clock: Callable[[], float]
 
 
 def results() -> Iterator[Result]:
-    """Two rows a model."""
+    """Two rows a model, and for each game."""
     quiet_libraries()
     ask_cuda_cheaply()
     keep_freed_memory()
@@ -280,4 +198,5 @@ def results() -> Iterator[Result]:
             torch.set_num_threads(num_threads)
             for claim in claims(Path(name)):
                 yield measured(claim, Path(name), suffix, clock)
+            yield from game_steps.times(Path(name), suffix, clock)
         torch.set_num_threads(threads)

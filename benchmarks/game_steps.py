@@ -1,13 +1,11 @@
-"""What a batch of a game costs under ``lit-gen fit`` beside its hand-written loop, for every objective; and its passes.
+"""A batch of a game under ``lit-gen fit`` and by hand, for every objective: what it costs, and its passes.
 
-Rows ``game_step_<name>`` are as those of ``fit_overhead``: wall-clock seconds with torch's own number of threads, and
-(``_cpu``) CPU seconds of one thread. Rows ``game_passes_<name>`` count, over the steps of a few batches, how often
-either network was run and how often a gradient came back through its output, on our side and in the hand-written loop:
-no more is 1.
+Rows ``fit_overhead_game_<name>`` are among those of ``fit_overhead``. Rows ``game_passes_<name>`` count, over the steps
+of a few batches, how often either network was run and how often a gradient came back through its output, on our side
+and in the hand-written loop: no more is 1.
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,17 +16,15 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.fit_overhead import BATCH, GOAL, Turn, build, fit, timed
+from benchmarks.fitting import BATCH, GOAL, Turn, build, fit, timed
 from benchmarks.games import FIVE, GAMES, objective, regularizers
 from benchmarks.harness import Result, compare, summarise
-from lit_gen.cli.lean import ask_cuda_cheaply
 from lit_gen.cli.lightning_verbs import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
-from lit_gen.freed_memory import keep_freed_memory
 
 CONFIG = "conf/gans/r3gan_ring.yaml"
-TURN, COUNTED = Turn(20, 100), Turn(2, 10)
-TURNS = 7
+TURN, COUNTED = Turn(20, 200), Turn(2, 10)
+TURNS = 11
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,6 +38,8 @@ class ByHand(NamedTuple):
         generator_sees_real: whether it looks at the scores of real examples.
         penalty: of the discriminator, and examples and scores of either kind -> the scalar to add.
         discriminator_steps: for each of the generator.
+        after_discriminator: done with the discriminator after each of its steps.
+        after_generator: done with the mean scores of real and fake after each of the generator's steps.
     """
 
     discriminator_loss: Loss
@@ -49,6 +47,8 @@ class ByHand(NamedTuple):
     generator_sees_real: bool = False
     penalty: Callable[..., Tensor] | None = None
     discriminator_steps: int = 1
+    after_discriminator: Callable[[nn.Module], None] | None = None
+    after_generator: Loss | None = None
 
 
 def slope(scores: Tensor, x: Tensor) -> Tensor:
@@ -78,12 +78,33 @@ def saturating_free(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
+@torch.no_grad()
+def clip(discriminator: nn.Module) -> None:
+    """WGAN's box."""
+    for parameter in discriminator.parameters():
+        parameter.clamp_(-0.1, 0.1)
+
+
+def equilibrium() -> ByHand:
+    """BEGAN, whose k follows the balance of energies."""
+    k = 0.0
+
+    def follow(real: Tensor, fake: Tensor) -> None:
+        nonlocal k
+        k = min(max(k + 0.001 * (0.5 * real - fake).item(), 0.0), 1.0)
+
+    return ByHand(lambda r, f: (r - k * f).mean(), lambda r, f: f.mean(), after_generator=follow)
+
+
 HAND: dict[str, ByHand] = {
     "minimax": ByHand(cross_entropy, lambda real, fake: -F.softplus(fake).mean()),
     "non-saturating": ByHand(cross_entropy, saturating_free),
     "halved cross entropy": ByHand(lambda r, f: cross_entropy(r, f) / 2, lambda r, f: saturating_free(r, f) / 2),
     "least squares": ByHand(
         lambda r, f: ((r - 1).square() + f.square()).mean() / 2, lambda r, f: (f - 1).square().mean() / 2
+    ),
+    "Wasserstein, clipped at 0.1": ByHand(
+        lambda r, f: (f - r).mean(), lambda r, f: -f.mean(), discriminator_steps=5, after_discriminator=clip
     ),
     "Wasserstein, gradient penalty": ByHand(
         lambda r, f: (f - r).mean(), lambda r, f: -f.mean(), penalty=gradient_penalty, discriminator_steps=5
@@ -92,9 +113,15 @@ HAND: dict[str, ByHand] = {
     "f: Kullback-Leibler": ByHand(lambda r, f: ((f - 1).exp() - r).mean(), lambda r, f: -f.mean()),
     "f: reverse Kullback-Leibler": ByHand(lambda r, f: (f - 1 + (-r).exp()).mean(), lambda r, f: (-f).exp().mean()),
     "f: Pearson": ByHand(lambda r, f: (f.square() / 4 + f - r).mean(), lambda r, f: -f.mean()),
+    "f: Neyman": ByHand(
+        lambda r, f: (torch.expm1(-r) - 2 * torch.expm1(-f / 2)).mean(), lambda r, f: torch.expm1(-f).mean()
+    ),
     "f: squared Hellinger": ByHand(
         lambda r, f: (torch.expm1(f) + torch.expm1(-r)).mean(), lambda r, f: torch.expm1(-f).mean()
     ),
+    "f: Jensen-Shannon": ByHand(cross_entropy, saturating_free),
+    "f: GAN": ByHand(cross_entropy, saturating_free),
+    "f: alpha 0.5": ByHand(lambda r, f: (4 / F.softplus(-f) - F.logsigmoid(r)).mean(), saturating_free),
     "f: total variation": ByHand(lambda r, f: (f.tanh() - r.tanh()).mean() / 2, lambda r, f: -f.tanh().mean() / 2),
     "boundary seeking": ByHand(cross_entropy, lambda r, f: f.square().mean() / 2),
     "relativistic pairs": ByHand(
@@ -107,9 +134,9 @@ HAND: dict[str, ByHand] = {
         penalty=r1_r2,
     ),
     "energy-based": ByHand(lambda r, f: (r + F.relu(1 - f)).mean(), lambda r, f: f.mean()),
+    "boundary equilibrium": equilibrium(),
 }
-"""Games of ``benchmarks.games`` by hand. Left out are other divergences and smoothing, which differ from one of these
-in a formula, and clipping and boundary equilibrium, whose steps do something more once they are taken."""
+"""The objectives of ``benchmarks.games`` by hand."""
 
 OURS = {
     **GAMES,
@@ -150,18 +177,23 @@ def hand_written(game: ByHand, model) -> Callable[[Tensor], None]:
         # A penalty's own examples need no gradient.
         loss.backward(inputs=None if game.penalty is None else list(discriminator.parameters()))
         for_discriminator.step()
+        if game.after_discriminator is not None:
+            game.after_discriminator(discriminator)
         done += 1
         if done % game.discriminator_steps:
             return
         discriminator.requires_grad_(False)
         real = discriminator(x.detach()) if game.generator_sees_real else None
-        loss = game.generator_loss(real, discriminator(generator(torch.randn(len(x), dim))))
+        fake = discriminator(generator(torch.randn(len(x), dim)))
+        loss = game.generator_loss(real, fake)
         for_generator.zero_grad()
         loss.backward()
         for_generator.step()
         discriminator.requires_grad_(True)
         if average is not None:
             average.update_parameters(generator)
+        if game.after_generator is not None:
+            game.after_generator(scores[0].detach().mean(), fake.detach().mean())
 
     return step
 
@@ -216,24 +248,25 @@ def slug(name: str) -> str:
     return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
+def points(folder: Path) -> Tensor:
+    """(N, 2) examples for the other side."""
+    return next(iter(build(folder, TURN, CONFIG).datamodule.train_dataloader())).x.repeat(100, 1)
+
+
+def times(folder: Path, suffix: str, clock: Callable[[], float]) -> Iterator[Result]:
+    """A row of time for each game."""
+    x, turn = points(folder), TURN._replace(clock=clock)
+    for name, game in HAND.items():
+        prepare = partial(prepared, folder, turn, name)
+        detail = f"{name}, {torch.get_num_threads()} threads, batch {BATCH}, {turn.steps} steps a turn"
+        ours, other = partial(fit, turn, prepare), partial(by_hand, game, turn, prepare, x)
+        yield compare(f"fit_overhead_game_{slug(name)}{suffix}", ours, other, GOAL, detail, TURNS)
+
+
 def results() -> Iterator[Result]:
-    """Passes of all games, then two rows of time for each."""
+    """Passes of all games."""
     quiet_libraries()
-    ask_cuda_cheaply()
-    keep_freed_memory()
-    threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        loader = build(folder, TURN, CONFIG).datamodule.train_dataloader()
-        x = next(iter(loader)).x.repeat(100, 1)
+        x = points(Path(place))
         for name in HAND:
-            yield passes(name, folder, x)
-        for suffix, clock, num_threads in (("", time.perf_counter, threads), ("_cpu", time.process_time, 1)):
-            torch.set_num_threads(num_threads)
-            for name, game in HAND.items():
-                turn = TURN._replace(clock=clock)
-                prepare = partial(prepared, folder, turn, name)
-                detail = f"{name}, {num_threads} threads, batch {BATCH}, {turn.steps} steps a turn"
-                ours, other = partial(fit, turn, prepare), partial(by_hand, game, turn, prepare, x)
-                yield compare(f"game_step_{slug(name)}{suffix}", ours, other, GOAL, detail, TURNS)
-        torch.set_num_threads(threads)
+            yield passes(name, Path(place), x)

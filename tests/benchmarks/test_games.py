@@ -16,9 +16,10 @@ def test_no_network_is_run_more_often_than_by_hand(name, tmp_path):
     assert result.ok
 
 
-def test_the_hand_written_loops_take_the_same_steps(tmp_path):
-    """Without noise of its own a game by hand ends with the weights of ours: the plain one, its batches and noise."""
-    name, turn = "relativistic pairs", game_steps.Turn(1, 3)
+@pytest.mark.parametrize("name", ["relativistic pairs", "boundary seeking", "f: Neyman", "f: alpha 0.5"])
+def test_the_hand_written_loops_take_the_same_steps(name, tmp_path):
+    """A game by hand ends with the weights of ours, given its batches and its latents."""
+    turn = game_steps.Turn(1, 3)
     cli = game_steps.prepared(tmp_path, turn, name)
     ours, theirs = cli.model, game_steps.prepared(tmp_path, turn, name).model
     theirs.load_state_dict(ours.state_dict())
