@@ -1,6 +1,7 @@
 """The lean loop beside Lightning's own: the same hooks, figures, counters and weights, step for step."""
 
 import pickle
+from functools import partial
 
 import lightning
 import pytest
@@ -10,8 +11,9 @@ from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
-from torch.optim import SGD, Adam
+from torch.optim import LBFGS, SGD, Adam
 from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader
 
 from lit_gen.cli.lean import LeanEpochLoop, LeanPrecision, NoProfiler, make_lean
 from lit_gen.cli.step_hooks import STEP_HOOKS
@@ -243,6 +245,55 @@ class MinusOne(Callback):
 
 def test_minus_one_of_a_callback_means_nothing(tmp_path, no_stock_steps):
     assert assert_lean_is_stock(make_vae, tmp_path, lambda: [MinusOne()])["global_step"] == 20
+
+
+def make_vae_of_lbfgs() -> VAE:
+    model = make_vae()
+    model.optimizer = partial(LBFGS, max_iter=2)
+    model.scheduler = None
+    return model
+
+
+def test_optimizer_that_evaluates_more_than_once(tmp_path, no_stock_steps):
+    left = assert_lean_is_stock(make_vae_of_lbfgs, tmp_path, max_steps=6)
+    backwards = [call for call in left["calls"] if call[0] == "on_after_backward"]
+    assert len(backwards) > 6
+
+
+@pytest.mark.parametrize("limit", [3, 8])
+def test_epochs_that_are_cut_short(limit, tmp_path, no_stock_steps):
+    options = {"limit_train_batches": limit, "val_check_interval": 1.0}
+    assert_lean_is_stock(make_vae, tmp_path, max_steps=-1, max_epochs=3, **options)
+
+
+class OfTwoStreams(VAE):
+    def train_dataloader(self):
+        return [DataLoader(range(6)), DataLoader(range(4))]
+
+    def training_step(self, batches, batch_idx):
+        return {"loss": sum(batch.float().sum() for batch in batches) * next(self.parameters()).sum()}
+
+
+def fit_streams(make_loop) -> list:
+    rows = Rows()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=rows,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        profiler=NoProfiler(),
+    )
+    make_loop(trainer).fit(make_vae(OfTwoStreams))
+    return [(step, {k: v for k, v in row.items() if k != "epoch"}) for step, row in rows.rows]
+
+
+def test_several_loaders_go_through_their_tree(no_stock_steps):
+    lean = fit_streams(make_lean)
+    assert lean == fit_streams(lambda trainer: trainer)
+    assert len(lean) == 12  # the longer stream's steps
 
 
 class StepsItsOwnWay(VAE):
