@@ -1,6 +1,7 @@
 """The two loaders: who sees which example, when, and whether a stream can be taken up again."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,6 +104,31 @@ def test_a_stream_taken_up_again_goes_on_as_the_unbroken_one(drawn):
     assert first.state_dict() == {"epoch": drawn // 3, "batch": drawn % 3, "batch_size": 4}
     assert indices(resumed) == stream[drawn : drawn + 3]
     assert resumed.state_dict() == {"epoch": drawn // 3 + 1, "batch": drawn % 3, "batch_size": 4}
+
+
+@pytest.mark.parametrize("rows", [None, torch.arange(60).flip(0)], ids=["all", "rows"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_epoch_laid_out_at_once_is_what_its_batches_would_be(labelled, rows, monkeypatch):
+    def spoil(x, place):
+        drawn = x.clone()
+        x.zero_()  # a transform may overwrite what it is given
+        return drawn
+
+    def batches(limit: int) -> list:
+        monkeypatch.setattr("lit_gen.data.loader.GATHERED_BYTES", limit)
+        given = Examples(torch.randn(60, 3, generator=torch.Generator().manual_seed(0)), torch.arange(60), rows)
+        loader = TrainingLoader(given if labelled else replace(given, label=None), 8, transform=spoil)
+        drawn = list(loader)
+        loader.load_state_dict({"epoch": 0, "batch": 2, "batch_size": 8})
+        drawn += loader
+        assert (loader._gathered is None) == (limit == 0)
+        return drawn
+
+    for one, other in zip(batches(2**20), batches(0), strict=True):
+        assert one.index.equal(other.index)
+        assert one.x.equal(other.x)
+        assert one.x.any()
+        assert (one.label is None and other.label is None) or one.label.equal(other.label)
 
 
 def test_creating_iterators_changes_nothing():
