@@ -33,7 +33,7 @@ class Result(NamedTuple):
         figures = "".join(
             f"{_shown(value, places):>10}" for value, places in ((self.ratio, 3), (self.spread, 3), (self.goal, 2))
         )
-        return f"{self.name:<34}{figures}  {'ok' if self.ok else 'short'}"
+        return f"{self.name:<58}{figures}  {'ok' if self.ok else 'short'}"
 
 
 def _shown(value: float, num_places: int) -> str:
@@ -41,7 +41,7 @@ def _shown(value: float, num_places: int) -> str:
     return f"{value:.{num_places}f}" if value >= 0.1 or value == 0 else f"{value:.{num_places}g}"
 
 
-HEADER = f"{'name':<34}{'ratio':>10}{'spread':>10}{'goal':>10}"
+HEADER = f"{'name':<58}{'ratio':>10}{'spread':>10}{'goal':>10}"
 
 
 def summarise(name: str, ratios: list[float], goal: float, detail: str) -> Result:
