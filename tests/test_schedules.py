@@ -13,6 +13,11 @@ def test_holds_then_goes_down_half_a_cosine_and_stays():
     assert weight(55) == pytest.approx(0.2 + 0.4 * (1 + 0.5**0.5))
 
 
+def test_rests_at_the_end_for_a_share_of_the_steps():
+    weight = CosineAnnealing(100, start=1.0, end=0.2, hold=0.2, rest=0.3)
+    assert [weight(step) for step in (0, 20, 45, 70, 85, 100)] == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2, 0.2])
+
+
 def test_as_a_learning_rate_it_is_torchs_cosine():
     def rates(make):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
@@ -27,7 +32,9 @@ def test_as_a_learning_rate_it_is_torchs_cosine():
     assert ours == pytest.approx(rates(lambda optimizer: CosineAnnealingLR(optimizer, 20)))
 
 
-@pytest.mark.parametrize("bad", [{"num_steps": 0}, {"num_steps": 10, "hold": 1.0}, {"num_steps": 10, "hold": -0.1}])
+@pytest.mark.parametrize(
+    "bad", [{"num_steps": 0}, {"hold": 1.0}, {"hold": -0.1}, {"rest": -0.1}, {"hold": 0.5, "rest": 0.5}]
+)
 def test_numbers_out_of_range_are_refused(bad):
     with pytest.raises(UserError, match="a CosineAnnealing needs num_steps"):
-        CosineAnnealing(**bad)
+        CosineAnnealing(**({"num_steps": 10} | bad))
