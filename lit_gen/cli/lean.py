@@ -26,6 +26,7 @@ from lightning.pytorch.utilities.combined_loader import _MaxSizeCycle
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from lit_gen.cli.step_hooks import StepHooks, empty_hooks, hidden, overrides
 from lit_gen.data.base import InMemoryData
@@ -108,8 +109,8 @@ class LeanPrecision(Precision):
             tensor.backward(*args, **kwargs)
 
     def optimizer_step(self, optimizer: Optimizer, model: LightningModule, closure: Callable[[], Any], **kwargs) -> Any:
-        """The closure, the hooks, the step: handed to torch's ``step``, the closure would be called first just so."""
-        if self.hooks is None or kwargs or not evaluates_once(optimizer):
+        """The closure, the hooks, the step, where torch's ``step`` would call the closure first just so."""
+        if self.hooks is None or kwargs or not evaluates_first(optimizer):
             return super().optimizer_step(optimizer, model, closure, **kwargs)
         result = closure()
         self._after_closure(model, optimizer)
@@ -126,9 +127,11 @@ class LeanPrecision(Precision):
             self._clip_gradients(model, optimizer, clip, self.hooks.trainer.gradient_clip_algorithm)
 
 
-def evaluates_once(optimizer: Optimizer) -> bool:
-    """Whether its ``step`` calls a closure once, before anything else: torch's own do, but for L-BFGS."""
-    return type(optimizer).__module__.startswith("torch.optim.") and not isinstance(optimizer, LBFGS)
+def evaluates_first(optimizer: Optimizer) -> bool:
+    """Whether its ``step`` calls a closure once, before anything else: torch's own do, but for L-BFGS and where hooks
+    of the step come before."""
+    hooks = optimizer._optimizer_step_pre_hooks or _global_optimizer_pre_hooks
+    return type(optimizer).__module__.startswith("torch.optim") and not hooks and not isinstance(optimizer, LBFGS)
 
 
 class LeanEpochLoop(_TrainingEpochLoop):
@@ -139,6 +142,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
     step after a restart, gradient accumulation, and everything that ``is_plain`` excludes.
     """
 
+    _only_iterator: Iterator | None = None
+
     def run(self, data_fetcher) -> None:
         precision = self.trainer.precision_plugin
         with hidden(empty_hooks(self.trainer)):
@@ -147,6 +152,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             finally:
                 if isinstance(precision, LeanPrecision):
                     precision.hooks = None
+                self._only_iterator = None  # it may hold worker processes, and can't be copied
 
     def on_run_start(self, data_fetcher) -> None:
         super().on_run_start(data_fetcher)
@@ -266,7 +272,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
 
 def only_iterator(fetcher: _DataFetcher) -> Iterator | None:
-    """What a fetcher draws from where that is one loader of known length of which nothing has been drawn ahead."""
+    """What a fetcher draws from where that is one loader, in an epoch of known length, and nothing is drawn ahead."""
     combined = fetcher.combined_loader
     alone = type(fetcher) is _PrefetchDataFetcher and len(combined.flattened) == 1
     if not alone or combined.flattened[0] is not combined.iterables or fetcher.length is None or fetcher.batches:

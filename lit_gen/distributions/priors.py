@@ -28,15 +28,11 @@ class StandardNormal(nn.Module):
         self.register_buffer("_mean", torch.zeros(dim), persistent=False)
         self.register_buffer("_scale", torch.ones(dim), persistent=False)
 
-    def _apply(self, *args, **kwargs) -> "StandardNormal":
-        self.__dict__.pop("_made", None)  # a move to another device makes new buffers
-        return super()._apply(*args, **kwargs)
-
     def forward(self) -> UnitNormal:
         """The distribution: batch (), event (dim,). It is the same object at every call: don't change it."""
-        made = self.__dict__.get("_made")  # asked for several times a step
-        if made is None:
-            made = self.__dict__["_made"] = UnitNormal(self._mean, self._scale)
+        made, mean = self.__dict__.get("_made"), self._buffers["_mean"]  # asked for several times a step
+        if made is None or made.loc is not mean:
+            made = self.__dict__["_made"] = UnitNormal(mean, self._scale)
         return made
 
     def quantile(self, probability: Tensor) -> Tensor:

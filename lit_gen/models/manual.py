@@ -84,19 +84,20 @@ class ManualOptimizationModel(GenerativeModel):
             player: whose parameters the optimizer holds.
             optimizer_index: its place in what ``configure_optimizers`` returned.
             minimize: name of the term to minimise the mean of.
-            losses: a slice of each of ``tensors`` -> named terms, each (slice,), one value an example.
+            losses: a slice of each of ``tensors`` -> named terms, each (slice,), one value an example, or () their
+                mean.
             tensors: each (B, ...): what ``losses`` needs of the batch, noise included, so that the slicing doesn't
                 change what is drawn.
             num_batches: how many batches this step stands for: the player's schedule advances by as many.
-            meets_other_leaves: whether the terms depend on tensors with gradients other than this optimizer's, which
-                must not get any; False spares autograd the sorting.
+            meets_other_leaves: whether the terms depend on leaves with gradients other than this optimizer's, which
+                must not get any; False, where there are none, spares autograd the sorting.
 
         Returns:
             The mean over the batch of every term, detached scalars.
         """
         strategy = self.trainer.strategy
         optimizer = strategy.optimizers[optimizer_index]
-        # No more is differentiated than what the optimizer steps: not examples that a penalty takes gradients in.
+        # No more is differentiated than what the optimizer steps: no examples that a penalty takes gradients in.
         only = {"inputs": parameters_of(optimizer)} if meets_other_leaves else {}
         means: dict[str, Tensor] = {}
 

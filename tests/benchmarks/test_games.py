@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from benchmarks import game_steps, games
+from lit_gen.objectives import BoundaryEquilibrium
+from lit_gen.regularizers import WeightClipping
 
 
 @pytest.mark.parametrize("name", ["non-saturating", "Wasserstein, gradient penalty", "relativistic pairs, R1 and R2"])
@@ -44,8 +46,27 @@ def test_the_hand_written_loops_take_the_same_steps(name, tmp_path):
             optimizer.zero_grad()
             losses(batch, ours.draw_latents(128))[f"{player}_loss"].mean().backward()
             optimizer.step()
-    for a, b in zip(ours.generator.parameters(), theirs.generator.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
+    for player in ("generator", "discriminator"):
+        after = [list(getattr(model, player).parameters()) for model in (ours, theirs)]
+        torch.testing.assert_close(*after)
+
+
+def test_what_is_done_after_steps_by_hand_is_ours():
+    ours, theirs = (torch.nn.Linear(3, 2) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    WeightClipping(0.1).after_step(ours)
+    game_steps.clip(theirs)
+    assert theirs.weight.abs().max() <= 0.1
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+    objective, game = BoundaryEquilibrium(), game_steps.equilibrium()
+    real, fake = torch.rand(8) + 1, torch.rand(8)
+    for _ in range(3):
+        objective.observe(real=real.mean() * 100, fake=fake.mean())
+        game.after_generator(real.mean() * 100, fake.mean())
+    assert objective.k > 0.05
+    torch.testing.assert_close(
+        game.discriminator_loss(real, fake), objective.discriminator_loss(real=real, fake=fake).mean()
+    )
 
 
 def test_the_table_goes_on_where_it_was_left(tmp_path, monkeypatch, capsys):

@@ -260,6 +260,42 @@ def test_optimizer_that_evaluates_more_than_once(tmp_path, no_stock_steps):
     assert len(backwards) > 6
 
 
+def test_what_an_optimizer_does_before_its_step_comes_before_the_closure(tmp_path):
+    seen = []
+
+    def before(optimizer, args, kwargs) -> None:
+        seen.append(optimizer.param_groups[0]["params"][0].grad is None)
+
+    def make_watched_vae() -> VAE:
+        model = make_vae()
+        model.optimizer = lambda parameters: watched(Adam(parameters))
+        return model
+
+    def watched(optimizer: Adam) -> Adam:
+        optimizer.register_step_pre_hook(before)
+        return optimizer
+
+    assert_lean_is_stock(make_watched_vae, tmp_path, max_steps=3)
+    assert seen[:3] == seen[3:]
+    assert len(seen) == 6
+
+
+def test_a_trainer_can_be_copied_after_a_run(tmp_path):
+    trainer = make_lean(
+        Trainer(
+            accelerator="cpu",
+            max_steps=2,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            profiler=NoProfiler(),
+        )
+    )
+    trainer.fit(make_vae(), datamodule=Digits(batch_size=128))
+    pickle.dumps(trainer.fit_loop)
+
+
 @pytest.mark.parametrize("limit", [3, 8])
 def test_epochs_that_are_cut_short(limit, tmp_path, no_stock_steps):
     options = {"limit_train_batches": limit, "val_check_interval": 1.0}

@@ -44,7 +44,10 @@ def test_quantiles_invert_the_distribution_function():
 
 
 def test_it_follows_a_move_and_saves_nothing():
-    prior = StandardNormal(3).double()
+    prior = StandardNormal(3)
+    assert prior().sample((2,)).dtype == torch.float32
+    assert prior() is prior()
+    prior.double()
     assert prior().sample((2,)).dtype == torch.float64
     assert not prior.state_dict()
     assert not list(prior.parameters())

@@ -60,7 +60,8 @@ class GAN(ManualOptimizationModel):
 
     progress_bar_terms = ("discriminator_loss", "generator_loss")
     makes_leaves = False
-    """Whether a loss is differentiated through more than the players, as through copies of one."""
+    """Whether a loss without regularizers depends on leaves with gradients other than those of the player that steps: a
+    subclass that makes such says so."""
 
     def __init__(
         self,
