@@ -180,7 +180,7 @@ class TrainingLoader(BatchLoader):
         self._ordered_epoch = epoch
 
     def _gather(self, rows: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:
-        """An epoch's batches of x and of labels, views of one tensor each: taking small ones one by one would be felt."""
+        """An epoch's batches of x and of labels, views of one tensor each: one by one small ones would be felt."""
         x, label = (
             None if part is None else part.index_select(0, rows.flatten()).unflatten(0, rows.shape).unbind()
             for part in (self.examples.x, self.examples.label)
