@@ -101,13 +101,6 @@ class LeanPrecision(Precision):
         self.hooks.call("on_after_backward")
         return tensor.detach()
 
-    def backward(self, tensor: Tensor, model: LightningModule, optimizer: Optimizer | None, *args, **kwargs) -> None:
-        """``loss.backward``; by the model's own ``backward`` where it may have one."""
-        if self.hooks is None:
-            super().backward(tensor, model, optimizer, *args, **kwargs)
-        else:
-            tensor.backward(*args, **kwargs)
-
     def optimizer_step(self, optimizer: Optimizer, model: LightningModule, closure: Callable[[], Any], **kwargs) -> Any:
         """The closure, the hooks, the step, where torch's ``step`` would call the closure first just so."""
         if self.hooks is None or kwargs or not evaluates_first(optimizer):

@@ -175,8 +175,8 @@ class TrainingLoader(BatchLoader):
         rows = self.examples.rows
         self._index = index.unbind()
         rows = index if rows is None else rows[index]
-        self._rows = rows.unbind()
-        self._gathered = self._gather(rows) if rows.numel() * self.examples.x[0].nbytes <= GATHERED_BYTES else None
+        is_small = rows.numel() * self.examples.x[0].nbytes <= GATHERED_BYTES
+        self._rows, self._gathered = ((), self._gather(rows)) if is_small else (rows.unbind(), None)
         self._ordered_epoch = epoch
 
     def _gather(self, rows: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from lit_gen.distributed import mean_over_ranks
 from lit_gen.errors import UserError
+from lit_gen.models.gradients import parameters_of
 
 TINY = 1e-30
 """Added to an optimizer's state: the square root of a zero has no derivative, and single precision doesn't feel it."""
@@ -43,7 +44,7 @@ def look_ahead(optimizer: Optimizer, loss: Callable[[list[Tensor]], Tensor], num
         Tensors in the order of the optimizer's parameters.
     """
     copy = _copy_of(optimizer)
-    tensors = [tensor for group in copy.param_groups for tensor in group["params"]]
+    tensors = parameters_of(copy)
     for _ in range(num_steps):
         gradients = torch.autograd.grad(loss(tensors), tensors, create_graph=True, allow_unused=True)
         # A step works in place, on copies, since the graph still needs what it was built on.

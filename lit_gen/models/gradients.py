@@ -1,6 +1,12 @@
-"""Gradients between two steps."""
+"""An optimizer's parameters, and their gradients between two steps."""
 
+from torch import nn
 from torch.optim import Optimizer
+
+
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """All that the optimizer steps, in its order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def clear_gradients(optimizer: Optimizer) -> None:
@@ -11,6 +17,5 @@ def clear_gradients(optimizer: Optimizer) -> None:
     if getattr(optimizer.zero_grad, "__func__", None) is not Optimizer.zero_grad:
         optimizer.zero_grad()
         return
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
+    for parameter in parameters_of(optimizer):
+        parameter.grad = None

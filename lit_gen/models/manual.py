@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lit_gen.distributed import average_gradients, world_size
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
-from lit_gen.models.gradients import clear_gradients
+from lit_gen.models.gradients import clear_gradients, parameters_of
+from lit_gen.tensor import mean_over_batch
 
 
 class ManualOptimizationModel(GenerativeModel):
@@ -104,10 +105,10 @@ class ManualOptimizationModel(GenerativeModel):
         def backward() -> None:
             for share, part in self._micro_batches(tensors):
                 terms = losses(*part)
-                loss = _mean(terms[minimize])
+                loss = mean_over_batch(terms[minimize])
                 strategy.backward(loss if share == 1.0 else share * loss, None, **only)
                 for name, value in terms.items():
-                    mean = loss.detach() if name == minimize else _mean(value.detach())
+                    mean = loss.detach() if name == minimize else mean_over_batch(value.detach())
                     means[name] = mean if share == 1.0 else means.get(name, 0.0) + share * mean
 
         def closure() -> None:
@@ -174,13 +175,3 @@ class ManualOptimizationModel(GenerativeModel):
         if world_size() > 1:
             for buffer in self.buffers():
                 dist.broadcast(buffer, src=0)
-
-
-def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
-    """All that the optimizer steps."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _mean(value: Tensor) -> Tensor:
-    """(B,) -> (); a scalar is its own."""
-    return value.mean() if value.dim() else value

@@ -130,6 +130,11 @@ class Recorder(Callback):
         self.saved.append((checkpoint["global_step"], plain(checkpoint["loops"]), plain(checkpoint["lr_schedulers"])))
 
 
+def quiet_trainer(**options) -> Trainer:
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(profiler=NoProfiler(), **(quiet | options))
+
+
 def fit(model, folder, lean: bool, callbacks=(), **options) -> dict:
     """Everything that a run leaves, as plain values."""
     recorder, rows, by_lambda = Recorder(), Rows(), []
@@ -139,21 +144,14 @@ def fit(model, folder, lean: bool, callbacks=(), **options) -> dict:
     )
     every_five = ModelCheckpoint(folder / f"lean-{lean}", every_n_train_steps=5, save_top_k=-1)
     settings = {
-        "accelerator": "cpu",
         "max_steps": 20,
         "val_check_interval": 4,
         "limit_val_batches": 2,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 3,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
     }
-    trainer = Trainer(
-        callbacks=[recorder, on_the_instance, every_five, *callbacks],
-        logger=rows,
-        profiler=NoProfiler(),
-        **(settings | options),
-    )
+    callbacks = [recorder, on_the_instance, every_five, *callbacks]
+    trainer = quiet_trainer(callbacks=callbacks, logger=rows, **(settings | options))
     if lean:
         assert isinstance(make_lean(trainer).fit_loop.epoch_loop, LeanEpochLoop)
     trainer.fit(model, datamodule=Digits(batch_size=128))  # epochs of eight batches
@@ -281,17 +279,7 @@ def test_what_an_optimizer_does_before_its_step_comes_before_the_closure(tmp_pat
 
 
 def test_a_trainer_can_be_copied_after_a_run(tmp_path):
-    trainer = make_lean(
-        Trainer(
-            accelerator="cpu",
-            max_steps=2,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            profiler=NoProfiler(),
-        )
-    )
+    trainer = make_lean(quiet_trainer(max_steps=2, logger=False, enable_checkpointing=False))
     trainer.fit(make_vae(), datamodule=Digits(batch_size=128))
     pickle.dumps(trainer.fit_loop)
 
@@ -312,16 +300,7 @@ class OfTwoStreams(VAE):
 
 def fit_streams(make_loop) -> list:
     rows = Rows()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        logger=rows,
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        profiler=NoProfiler(),
-    )
+    trainer = quiet_trainer(max_epochs=2, logger=rows, log_every_n_steps=1, enable_checkpointing=False)
     make_loop(trainer).fit(make_vae(OfTwoStreams))
     return [(step, {k: v for k, v in row.items() if k != "epoch"}) for step, row in rows.rows]
 

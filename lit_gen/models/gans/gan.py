@@ -22,7 +22,7 @@ from lit_gen.objectives.adversarial.base import has_state
 from lit_gen.protocols import Batch, FollowsSteps, Game, Judged, ReadsFeatures
 from lit_gen.randomness import derive_seed, run_seed, seeded
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer, acts_after_step
-from lit_gen.tensor import at_least_single
+from lit_gen.tensor import at_least_single, mean_over_batch
 
 
 class GAN(ManualOptimizationModel):
@@ -206,8 +206,10 @@ class GAN(ManualOptimizationModel):
         """``terms`` with those of the regularizers that are due, also added to the one that is minimised."""
         for name, regularizer, noise in due:
             # Means first: a penalty may have one value for several examples.
-            terms[name] = mean = regularizer(Game(self.generator, self.discriminator, real, fake, noise)).mean()
-            terms[minimized] = terms[minimized].mean() + regularizer.weight * regularizer.every_n_steps * mean
+            value = regularizer(Game(self.generator, self.discriminator, real, fake, noise))
+            terms[name] = mean = mean_over_batch(value)
+            weight = regularizer.weight * regularizer.every_n_steps
+            terms[minimized] = mean_over_batch(terms[minimized]) + weight * mean
         return terms
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

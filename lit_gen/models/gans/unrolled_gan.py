@@ -10,6 +10,7 @@ from lit_gen.errors import UserError
 from lit_gen.models.differentiable_steps import check_differentiable, look_ahead
 from lit_gen.models.gans.gan import GAN
 from lit_gen.models.gans.terms import Due
+from lit_gen.models.gradients import parameters_of
 
 
 class UnrolledGAN(GAN):
@@ -63,7 +64,7 @@ class UnrolledGAN(GAN):
         """The discriminator's parameters after the steps, by their names."""
         optimizer = self.trainer.strategy.optimizers[0]
         names = {id(parameter): name for name, parameter in self.discriminator.named_parameters()}
-        order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+        order = [names[id(parameter)] for parameter in parameters_of(optimizer)]
         terms = self._terms["discriminator"]
 
         def loss(tensors: list[Tensor]) -> Tensor:
