@@ -29,7 +29,7 @@ from lit_gen.cli.run_record import quiet_libraries
 from lit_gen.freed_memory import keep_freed_memory
 
 TURNS = 15
-SMALL, MEDIUM, LARGE = Turn(30, 150), Turn(10, 60), Turn(2, 10)
+SMALL, MEDIUM, LARGE = Turn(30, 300), Turn(10, 60), Turn(2, 10)
 
 
 def vae_by_hand(turn: Turn, prepare: Callable[[], LitGenCLI], x: torch.Tensor) -> float:
