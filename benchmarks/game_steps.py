@@ -2,7 +2,7 @@
 
 Rows ``fit_overhead_game_<name>`` are among those of ``fit_overhead``. Rows ``game_passes_<name>`` count, over the steps
 of a few batches, how often either network was run and how often a gradient came back through its output, on our side
-and in the hand-written loop: no more is 1.
+and in the hand-written loop: no more is 1. Real and generated examples judged in one pass count as one.
 """
 
 import tempfile

@@ -27,6 +27,8 @@ class AutoencodingDiscriminator(nn.Module):
         UserError: another power; when called, reconstructions of another shape than the examples.
     """
 
+    examplewise = True
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module, power: Literal[1, 2] = 2) -> None:
         super().__init__()
         if power not in (1, 2):

@@ -51,6 +51,8 @@ class MLP(nn.Module):
         norm: makes the norm of so many features between a hidden layer and its activation; None for none.
     """
 
+    examplewise = True
+
     def __init__(
         self,
         in_shape: int | tuple[int, ...],

@@ -26,6 +26,8 @@ class MLPDiscriminator(nn.Module):
         UserError: no hidden layer.
     """
 
+    examplewise = True
+
     def __init__(
         self,
         in_shape: int | tuple[int, ...],

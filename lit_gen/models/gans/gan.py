@@ -18,6 +18,7 @@ from lit_gen.models.gans.references import networks_with_reference, reference_ex
 from lit_gen.models.gans.terms import Due, terms_of
 from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.models.moving_average import ExponentialMovingAverage
+from lit_gen.networks.examplewise import is_examplewise
 from lit_gen.objectives.adversarial.base import has_state
 from lit_gen.protocols import Batch, FollowsSteps, Game, Judged, ReadsFeatures
 from lit_gen.randomness import derive_seed, run_seed, seeded
@@ -32,8 +33,9 @@ class GAN(ManualOptimizationModel):
 
     Every batch is one step of the discriminator, on examples it has not seen in this epoch; every
     ``discriminator_steps``-th batch is one step of the generator too, on latents of its own. A discriminator's step
-    generates one batch without a graph and judges it and the real one once each; a generator's step judges real
-    examples only where the objective or a regularizer looks at them.
+    generates one batch without a graph and judges it and the real one once each, in one pass where the discriminator
+    treats each example by itself and no regularizer looks closer; a generator's step judges real examples only where
+    the objective or a regularizer looks at them.
 
     Args:
         generator: latents (B, prior.dim) -> examples (B, *event_shape); pixels in [0, 1].
@@ -107,6 +109,7 @@ class GAN(ManualOptimizationModel):
         self._listed: list[nn.Parameter] = []  # the discriminator's, while fitting
         self._standing: dict[str, Tensor] = {}
         self._state_is_observed = has_state(objective)
+        self._judges_examplewise = False
 
     def play(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         x = batch.x  # (B, *event_shape)
@@ -175,7 +178,11 @@ class GAN(ManualOptimizationModel):
         if "fake" in differentiated and not generated.requires_grad:
             generated = generated.detach().requires_grad_()
         with_features = any(regularizer.needs_features for regularizer in regularizers)
-        real, fake = self._judge(x, with_features), self._judge(generated, with_features)
+        if differentiated or with_features or not self._judges_examplewise:
+            real, fake = self._judge(x, with_features), self._judge(generated, with_features)
+        else:
+            real_scores, fake_scores = self.scores(torch.cat([x, generated])).chunk(2)
+            real, fake = Judged(x, real_scores), Judged(generated, fake_scores)
         loss = self.objective.discriminator_loss(real=real.scores, fake=fake.scores)
         terms = {"discriminator_loss": loss, "real_score": real.scores, "fake_score": fake.scores}
         return self._regularized(terms, "discriminator_loss", due, real, fake)
@@ -280,6 +287,7 @@ class GAN(ManualOptimizationModel):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        self._judges_examplewise = is_examplewise(self.discriminator)
         shape = data_shape(self)
         if shape is None:
             return

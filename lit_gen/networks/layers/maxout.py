@@ -20,6 +20,8 @@ class Maxout(nn.Module):
         UserError: no pieces.
     """
 
+    examplewise = True
+
     def __init__(self, in_features: int, out_features: int, num_pieces: int = 5) -> None:
         super().__init__()
         if num_pieces < 1:

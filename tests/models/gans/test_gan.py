@@ -12,7 +12,9 @@ from lit_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from lit_gen.networks.layers.norm import BatchNorm1d
 from lit_gen.networks.mlp import MLP
 from lit_gen.objectives.adversarial.base import AdversarialObjective
+from lit_gen.objectives.adversarial.hinge import Hinge
 from lit_gen.objectives.adversarial.minimax import Minimax
+from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 
 X = torch.randn(24, 2, generator=torch.Generator().manual_seed(1))
 
@@ -262,3 +264,25 @@ def test_real_and_fake_cannot_change_places_unseen():
     for method in (AdversarialObjective.discriminator_loss, AdversarialObjective.generator_loss):
         kinds = [p.kind for p in list(inspect.signature(method).parameters.values())[1:]]
         assert kinds == [inspect.Parameter.KEYWORD_ONLY] * 2
+
+
+@pytest.mark.parametrize("objective", [NonSaturating, Hinge])
+def test_judging_both_batches_in_one_pass_changes_no_gradient(tiny, objective):
+    """A discriminator that is not known to treat each example by itself judges real and generated ones apart."""
+
+    class Unknown(MLP):
+        pass
+
+    runs = []
+    for network in (MLP, Unknown):
+        torch.manual_seed(0)
+        gan = tiny.gan(discriminator=network(2, [], [8]), objective=objective())
+        passes, gradients = [], tiny.Gradients()
+        gan.discriminator.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        seed_everything(5)
+        tiny.trainer(max_steps=1, callbacks=[gradients]).fit(gan, tiny.Loader(X, 6))
+        runs.append((gradients.steps, len(passes)))
+    (joined, num_joined), (apart, num_apart) = runs
+    assert (num_joined, num_apart) == (2, 3)
+    for (_, ours), (_, theirs) in zip(joined, apart, strict=True):
+        torch.testing.assert_close(ours, theirs)

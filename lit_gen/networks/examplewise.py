@@ -1,0 +1,36 @@
+"""Networks that treat each example of a batch by itself, so that two batches may be run as one."""
+
+from torch import nn
+
+TORCH_MODULES = (
+    nn.Sequential,
+    nn.Identity,
+    nn.Linear,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.LayerNorm,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Softplus,
+    nn.Sigmoid,
+    nn.Tanh,
+)
+"""Those of torch's that look at no other example, draw nothing and change nothing when they are run."""
+
+
+def is_examplewise(network: nn.Module) -> bool:
+    """Whether a row of its output depends on nothing but the same row of its input and its weights.
+
+    Then running it on two batches put together gives what running it on either gives, in training too. A network that
+    isn't known to be so is taken not to be. Known are ``TORCH_MODULES``, and classes whose own body says ``examplewise
+    = True``, which stands for their ``forward`` given parts that are: not their subclasses, nor what has been
+    parametrized or hooked since, as by a spectral norm.
+    """
+    return all(
+        (type(part) in TORCH_MODULES or vars(type(part)).get("examplewise", False)) and not part._forward_pre_hooks
+        for part in network.modules()
+    )
