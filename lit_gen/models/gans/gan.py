@@ -216,7 +216,7 @@ class GAN(ManualOptimizationModel):
             value = regularizer(Game(self.generator, self.discriminator, real, fake, noise))
             terms[name] = mean = mean_over_batch(value)
             weight = regularizer.weight * regularizer.every_n_steps
-            terms[minimized] = mean_over_batch(terms[minimized]) + weight * mean
+            terms[minimized] = mean_over_batch(terms[minimized]).add(mean, alpha=weight)
         return terms
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
