@@ -60,10 +60,6 @@ class RunRecord(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):
-            trainer.save_checkpoint(self.folder / run_folder.CHECKPOINTS / run_folder.LAST)
-
     def close(self) -> None:
         """Let go of the log file."""
         if self._handler is not None:
@@ -102,10 +98,11 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """``last.ckpt``, every so many steps: what a killed run goes on from."""
+    """``last.ckpt``, every so many steps and at the end: what a run goes on from.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: where the last checkpoint lay says nothing of where the next one goes."""
+    Where training ends amid an epoch, as by ``max_steps`` or ``max_time``, it is saved before it ends: afterwards
+    Lightning counts the epoch as done.
+    """
 
     def __init__(self, folder: Path, every_n_steps: int) -> None:
         super().__init__(
@@ -115,10 +112,28 @@ class LastCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.every_n_steps = every_n_steps
+        self._saved_at = -1
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: where the last checkpoint lay says nothing of where the next one goes."""
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if trainer.global_step % self.every_n_steps == 0:  # the base class finds out at some length
+        step = trainer.global_step
+        if step % self.every_n_steps == 0:  # the base class finds out at some length
             super().on_train_batch_end(trainer, *args)
+        elif trainer.should_stop or step == trainer.max_steps:
+            self._save(trainer)
+        else:
+            return
+        self._saved_at = step
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        amid_epoch = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if not (amid_epoch and self._saved_at == trainer.global_step):
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(Path(self.dirpath) / run_folder.LAST)
 
 
 def write_atomically(path: Path, text: str) -> None:

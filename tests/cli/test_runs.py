@@ -93,6 +93,21 @@ def test_resumed_run_goes_on_in_its_own_folder(run, tmp_path):
     assert json.loads((run / "summary.json").read_text())["steps"] == before * 3 // 2
 
 
+@pytest.mark.parametrize("every", [500, 5])
+def test_a_run_that_max_steps_ends_amid_an_epoch_goes_on_with_that_epoch(tmp_path, every):
+    base = ["fit", "--config", CONFIG, "--wandb=false", "--trainer.callbacks=[]", f"--checkpoint_every_n_steps={every}"]
+    assert main([*base, f"--runs={tmp_path / 'whole'}", "--trainer.max_epochs=2"]) == 0
+    assert main([*base, f"--runs={tmp_path / 'parts'}", "--trainer.max_steps=5"]) == 0
+    (whole,), (parts,) = (list(tmp_path.glob(f"{name}/vae_digits/*")) for name in ("whole", "parts"))
+    assert json.loads((parts / "summary.json").read_text())["epochs"] == 1
+    assert main(["fit", "--resume", str(parts), "--trainer.max_steps=-1", "--trainer.max_epochs=2"]) == 0
+    ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (parts, whole))
+    assert theirs["steps"] > 10
+    assert [ours[key] for key in ("steps", "epochs", "figures")] == [
+        theirs[key] for key in ("steps", "epochs", "figures")
+    ]
+
+
 def test_ckpt_path_last_finds_the_newest_run_of_the_name(tmp_path):
     arguments = ["fit", "--config", CONFIG, *SHORT, f"--runs={tmp_path}", "--trainer.callbacks=[]"]
     assert main(arguments) == 0
