@@ -1,8 +1,8 @@
 """A batch of a game under ``lit-gen fit`` and by hand, for every objective: what it costs, and its passes.
 
 Rows ``fit_overhead_game_<name>`` are among those of ``fit_overhead``. Rows ``game_passes_<name>`` count, over the steps
-of a few batches, how often either network was run and how often a gradient came back through its output, on our side
-and in the hand-written loop: no more is 1. Real and generated examples judged in one pass count as one.
+of a few batches, how many examples either network was run on and through how many of its outputs a gradient came back,
+on our side and in the hand-written loop: no more is 1, however they are put together.
 """
 
 import tempfile
@@ -200,7 +200,7 @@ def hand_written(game: ByHand, model) -> Callable[[Tensor], None]:
 
 
 class Passes(Callback):
-    """Counts how often networks are run, and how often a gradient comes back through what they gave."""
+    """Counts the examples that networks are run on, and the gradients that come back through what they gave."""
 
     def __init__(self) -> None:
         self.forward, self.backward = 0, 0
@@ -214,12 +214,12 @@ class Passes(Callback):
         self.watch(pl_module)  # not before: whether the parts fit each other is tried once a run
 
     def _ran(self, network: nn.Module, inputs: tuple, output: Tensor) -> None:
-        self.forward += 1
+        self.forward += len(output)
         if output.requires_grad:
             output.register_hook(self._came_back)
 
     def _came_back(self, gradient: Tensor) -> None:
-        self.backward += 1
+        self.backward += len(gradient)
 
     @property
     def total(self) -> int:
@@ -240,7 +240,7 @@ def passes(name: str, folder: Path, x: Tensor) -> Result:
     model = prepared(folder, COUNTED, name).model.train()
     theirs.watch(model)
     timed(COUNTED, hand_written(HAND[name], model), x)
-    told = f"{name}: {ours.forward} forward and {ours.backward} backward in {COUNTED.total} batches"
+    told = f"{name}: {ours.forward} examples forward and {ours.backward} backward in {COUNTED.total} batches"
     return summarise(f"game_passes_{slug(name)}", [ours.total / theirs.total], 1.0, told)
 
 

@@ -28,9 +28,15 @@ def is_examplewise(network: nn.Module) -> bool:
     Then running it on two batches put together gives what running it on either gives, in training too. A network that
     isn't known to be so is taken not to be. Known are ``TORCH_MODULES``, and classes whose own body says ``examplewise
     = True``, which stands for their ``forward`` given parts that are: not their subclasses, nor what has been
-    parametrized or hooked since, as by a spectral norm.
+    parametrized or hooked, as by a spectral norm. Hooks on the output of the whole network are its user's to know.
     """
-    return all(
-        (type(part) in TORCH_MODULES or vars(type(part)).get("examplewise", False)) and not part._forward_pre_hooks
-        for part in network.modules()
-    )
+    return all(_is_known(part) and (part is network or not part._forward_hooks) for part in network.modules())
+
+
+def _is_known(part: nn.Module) -> bool:
+    kind, own = type(part), vars(part)
+    if kind not in TORCH_MODULES and not vars(kind).get("examplewise", False):
+        return False
+    if part._forward_pre_hooks or "forward" in own:
+        return False
+    return 0 not in (own.get("start_dim"), own.get("dim"))  # Flatten and Unflatten may take the rows apart

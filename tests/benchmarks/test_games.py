@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -11,18 +12,11 @@ from lit_gen.objectives import BoundaryEquilibrium
 from lit_gen.regularizers import WeightClipping
 
 
-# A batch by hand: two forward passes of the generator, three of the discriminator, and four backward. One pass of the
-# discriminator on both batches spares one of either. R1 and R2 look at them apart.
-@pytest.mark.parametrize(("name", "ratio"), [("non-saturating", 7 / 9), ("relativistic pairs, R1 and R2", 1.0)])
-def test_no_network_is_run_more_often_than_by_hand(name, ratio, tmp_path):
+@pytest.mark.parametrize("name", ["non-saturating", "Wasserstein, gradient penalty", "relativistic pairs, R1 and R2"])
+def test_no_network_is_run_more_often_than_by_hand(name, tmp_path):
     result = game_steps.passes(name, tmp_path, torch.randn(1000, 2))
-    assert result.ratio == pytest.approx(ratio)
+    assert result.ratio == 1.0
     assert result.ok
-
-
-def test_a_penalty_on_examples_of_its_own_leaves_real_and_fake_together(tmp_path):
-    result = game_steps.passes("Wasserstein, gradient penalty", tmp_path, torch.randn(1000, 2))
-    assert result.ratio < 0.9
 
 
 @pytest.mark.parametrize("name", ["relativistic pairs", "boundary seeking", "f: Neyman", "f: alpha 0.5"])
@@ -32,8 +26,13 @@ def test_the_hand_written_loops_take_the_same_steps(name, tmp_path):
     cli = game_steps.prepared(tmp_path, turn, name)
     ours, theirs = cli.model, game_steps.prepared(tmp_path, turn, name).model
     theirs.load_state_dict(ours.state_dict())
+    for model in (ours, theirs):  # Adam would blow up roundings where gradients cancel
+        model.generator_optimizer = model.discriminator_optimizer = partial(torch.optim.SGD, lr=0.1)
     z, x = torch.randn(8, 128, 2), torch.randn(4, 128, 2)
     draws = iter(z)
+    ours.trainer = cli.trainer
+    ours.setup("fit")
+    assert ours._judges_together
     ours.draw_latents = lambda num: next(draws)
     step = game_steps.hand_written(game_steps.HAND[name], theirs.train())
     cli.trainer.strategy.model = ours

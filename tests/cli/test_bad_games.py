@@ -42,6 +42,16 @@ MISTAKES = {
         [virtual(5000), "--data.num_train=4000"],
         "a reference batch of 5000 examples is larger than the training split, which holds 4000",
     ),
+    "reference of a part of a batch": (
+        RING,
+        [virtual(3900), "--data.num_train=4000"],
+        "a reference batch of 3900 examples is larger than the training split's whole batches of 256, which hold 3840",
+    ),
+    "steps looked through": (
+        "unrolled_ring",
+        ["--model.discriminator=tests.cli.once_differentiable.OnceDifferentiable"],
+        "UnrolledGAN needs a discriminator that is differentiable twice, which a OnceDifferentiable is not",
+    ),
     "no autoencoder": (
         RING,
         ["--model.objective=lit_gen.objectives.EnergyBased"],

@@ -12,6 +12,18 @@ def autoencoder():
     return AutoencodingDiscriminator(MLP(3, 2, [5], Tanh), MLP(2, 3, [5], nn.ELU))
 
 
+def hooked():
+    network = MLP(3, [], [8])
+    network.layers[0].register_forward_hook(lambda layer, inputs, output: output - output.mean(0))
+    return network
+
+
+def patched():
+    network = MLP(3, [], [8])
+    network.forward = lambda x: x.sum(1) - x.mean()
+    return network
+
+
 EXAMPLEWISE = {
     "MLP": lambda: MLP(3, [], [8, 8], nn.LeakyReLU),
     "MLP with layer norm": lambda: MLP(3, [], [8], norm=nn.LayerNorm),
@@ -31,6 +43,10 @@ OTHERS = {
     ),
     "a layer that is hooked": lambda: MLP(3, [], [8], linear=lambda a, b: spectral_norm(nn.Linear(a, b))),
     "a subclass": lambda: Centred(3, [], [8]),
+    "a part that is hooked": hooked,
+    "a forward of its own": patched,
+    "rows taken together": lambda: nn.Sequential(nn.Unflatten(0, (-1, 2)), nn.Flatten(1), nn.Linear(6, 1)),
+    "rows flattened": lambda: nn.Flatten(0),
     "a network that is not known": lambda: Unknown(),
 }
 

@@ -1,5 +1,8 @@
 """Whether the parts of a game fit each other and the data, found out before the first step."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +41,8 @@ def check_game(model, shape: tuple[int, ...]) -> None:
             )
         if regularizer.needs_second_derivatives:
             try_penalty(model, regularizer, x)
+    if model.looks_through_steps:
+        try_step(model, x)
 
 
 def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
@@ -61,20 +66,41 @@ def try_penalty(model, regularizer: nn.Module, x: Tensor) -> None:
     Raises:
         UserError: it has none.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), differentiable_twice(model, type(regularizer).__name__):
         real, fake = (x.clone().requires_grad_() for _ in range(2))
-        try:
-            judged = [Judged(examples, model.scores(examples)) for examples in (real, fake)]
-            game = Game(model.generator, model.discriminator, *judged, regularizer.noise(x))
-            # All the way: asked for some gradients alone, autograd goes round what has none, and they come out wrong.
-            regularizer(game).mean().backward()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{type(regularizer).__name__} needs a discriminator that is differentiable twice, which a "
-                f"{type(model.discriminator).__name__} is not: {reason}"
-            ) from error
-        finally:
-            model.zero_grad()
+        judged = [Judged(examples, model.scores(examples)) for examples in (real, fake)]
+        game = Game(model.generator, model.discriminator, *judged, regularizer.noise(x))
+        # All the way: asked for some gradients alone, autograd goes round what has none, and they come out wrong.
+        regularizer(game).mean().backward()
+
+
+def try_step(model, x: Tensor) -> None:
+    """Take the gradient of the discriminator's gradient, as steps that are looked through do.
+
+    Raises:
+        UserError: it has none.
+    """
+    with torch.enable_grad(), differentiable_twice(model, type(model).__name__):
+        scores = model.scores(x.clone().requires_grad_())
+        loss = model.objective.discriminator_loss(real=scores, fake=scores).mean()
+        weights = [weight for weight in model.discriminator.parameters() if weight.requires_grad]
+        gradients = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+        squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
+        torch.stack(squares).sum().backward()
+
+
+@contextmanager
+def differentiable_twice(model, who: str) -> Iterator[None]:
+    """Say of an error in differentiating twice who needed that; leave no gradients behind."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{who} needs a discriminator that is differentiable twice, which a "
+            f"{type(model.discriminator).__name__} is not: {reason}"
+        ) from error
+    finally:
+        model.zero_grad()

@@ -34,8 +34,8 @@ class GAN(ManualOptimizationModel):
     Every batch is one step of the discriminator, on examples it has not seen in this epoch; every
     ``discriminator_steps``-th batch is one step of the generator too, on latents of its own. A discriminator's step
     generates one batch without a graph and judges it and the real one once each, in one pass where the discriminator
-    treats each example by itself and no regularizer looks closer; a generator's step judges real examples only where
-    the objective or a regularizer looks at them.
+    treats each example by itself and no regularizer of its looks closer, at features or slopes; a generator's step
+    judges real examples only where the objective or a regularizer looks at them.
 
     Args:
         generator: latents (B, prior.dim) -> examples (B, *event_shape); pixels in [0, 1].
@@ -61,6 +61,8 @@ class GAN(ManualOptimizationModel):
     """
 
     progress_bar_terms = ("discriminator_loss", "generator_loss")
+    looks_through_steps = False
+    """Whether the generator's gradient passes through steps of the discriminator, which differentiates it twice."""
     makes_leaves = False
     """Whether a loss without regularizers depends on leaves with gradients other than those of the player that steps: a
     subclass that makes such says so."""
@@ -109,7 +111,7 @@ class GAN(ManualOptimizationModel):
         self._listed: list[nn.Parameter] = []  # the discriminator's, while fitting
         self._standing: dict[str, Tensor] = {}
         self._state_is_observed = has_state(objective)
-        self._judges_examplewise = False
+        self._judges_together = False
 
     def play(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         x = batch.x  # (B, *event_shape)
@@ -178,11 +180,11 @@ class GAN(ManualOptimizationModel):
         if "fake" in differentiated and not generated.requires_grad:
             generated = generated.detach().requires_grad_()
         with_features = any(regularizer.needs_features for regularizer in regularizers)
-        if differentiated or with_features or not self._judges_examplewise:
-            real, fake = self._judge(x, with_features), self._judge(generated, with_features)
+        if self._judges_together and x.shape == generated.shape:
+            scores, num = self.scores(torch.cat([x, generated])), len(x)
+            real, fake = Judged(x, scores[:num]), Judged(generated, scores[num:])
         else:
-            real_scores, fake_scores = self.scores(torch.cat([x, generated])).chunk(2)
-            real, fake = Judged(x, real_scores), Judged(generated, fake_scores)
+            real, fake = self._judge(x, with_features), self._judge(generated, with_features)
         loss = self.objective.discriminator_loss(real=real.scores, fake=fake.scores)
         terms = {"discriminator_loss": loss, "real_score": real.scores, "fake_score": fake.scores}
         return self._regularized(terms, "discriminator_loss", due, real, fake)
@@ -287,7 +289,8 @@ class GAN(ManualOptimizationModel):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        self._judges_examplewise = is_examplewise(self.discriminator)
+        closely = any(part.differentiates or part.needs_features for _, part in self._terms["discriminator"])
+        self._judges_together = not closely and is_examplewise(self.discriminator)
         shape = data_shape(self)
         if shape is None:
             return

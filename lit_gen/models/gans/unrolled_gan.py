@@ -32,8 +32,8 @@ class UnrolledGAN(GAN):
 
     Raises:
         UserError: as ``GAN``; a negative number of steps, or a clipping of gradients or of the discriminator's weights,
-            which the steps ahead would not see; in ``on_fit_start``, an optimizer whose steps cannot be
-            differentiated.
+            which the steps ahead would not see; in ``setup``, a discriminator that is not differentiable twice; in
+            ``on_fit_start``, an optimizer whose steps cannot be differentiated.
     """
 
     makes_leaves = True  # the discriminator's weights that the steps ahead begin from
@@ -48,6 +48,11 @@ class UnrolledGAN(GAN):
                 "an UnrolledGAN doesn't look through clipped steps: leave gradient_clip_norm and WeightClipping out"
             )
         self.unrolled_steps = unrolled_steps
+
+    @property
+    def looks_through_steps(self) -> bool:
+        """Whether there are any."""
+        return self.unrolled_steps > 0
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
