@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
+from lit_gen.distributed import sum_over_ranks, world_size
 from lit_gen.errors import UserError
 from lit_gen.protocols import DrawsWithDensity
 
@@ -163,7 +164,10 @@ class ELBO(VariationalObjective):
                 f"ELBO's free_bits need distributions of independent coordinates, not {type(q).__name__} and "
                 f"{type(p).__name__}"
             ) from None
-        return torch.where(kl.mean(0) > self.free_bits, kl, self.free_bits).sum(1)
+        mean = kl.detach().mean(0)
+        if world_size() > 1:  # of the joint batch, of which every rank has as many examples
+            mean = sum_over_ranks(mean) / world_size()
+        return torch.where(mean > self.free_bits, kl, self.free_bits).sum(1)
 
 
 def closed_form_kl(q: Distribution, p: Distribution) -> Tensor:
@@ -225,8 +229,10 @@ class ImportanceWeighted(VariationalObjective):
         if beta != 1.0:
             lower_bound = importance_bound((log_px_z + log_ratio).unflatten(0, shape)).mean(0)
         if self.gradient == "dreg" and z.requires_grad:
-            # The bound's own derivative in z_k carries its normalized weight once, Eq. 8 of Tucker et al. twice.
+            # The bound's own derivative in z_k carries its normalized weight once, Eq. 8 of Tucker et al. twice. Their
+            # second comes of the score of q, which beta weighs; the derivative along the path is there without it.
             share = log_weights.detach().unflatten(0, shape).softmax(0).flatten(0, 1).unsqueeze(-1)
+            share = share if beta == 1.0 else 1.0 - beta + beta * share
             z.register_hook(lambda gradient: gradient * share)
         return Bound(log_px_z.mean(0), -log_ratio.mean(0), lower_bound, value)
 

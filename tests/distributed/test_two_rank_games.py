@@ -9,7 +9,7 @@ import torch
 from tests.distributed.ranks import logs_of, started
 
 SCRIPT = Path(__file__).with_name("two_rank_games.py")
-REPLAYED = ["vae", "gan", "gan_clipped_in_micro_batches", "dcgan", "autoencoder", "autoregressive"]
+REPLAYED = ["vae", "vae_free_bits", "gan", "gan_clipped_in_micro_batches", "dcgan", "autoencoder", "autoregressive"]
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ from lit_gen.networks.mlp import MLP
 from lit_gen.networks.tied import TransposedMLP
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.reconstruction import CrossEntropy
+from lit_gen.objectives.variational import ELBO
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator
 from lit_gen.regularizers.contractive import Contractive
@@ -41,6 +42,8 @@ from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity
 
 DIM, NUM_EXAMPLES, JOINT_BATCH = 3, 48, 12
 IMAGE = (1, 16, 16)
+FREE_BITS = 0.38
+"""Between the KL of some dimension on the joint batch and that on one rank's share of it."""
 
 
 class NoiseTable:
@@ -144,10 +147,10 @@ class Record(Callback):
         self.gradients.append([p.grad.clone() for p in parameters])
 
 
-def vae(posterior: nn.Module, prior: nn.Module) -> VAE:
+def vae(posterior: nn.Module, prior: nn.Module, **kwargs) -> VAE:
     encoder = nn.Sequential(MLP(IMAGE, 8, []), BatchNorm1d(8), nn.Tanh(), MLP(8, DIM, [], params_per_output=2))
     decoder = MLP(DIM, IMAGE, [8], nn.Tanh)
-    return VAE(encoder, decoder, posterior, BernoulliHead(), prior, optimizer=partial(SGD, lr=0.01))
+    return VAE(encoder, decoder, posterior, BernoulliHead(), prior, optimizer=partial(SGD, lr=0.01), **kwargs)
 
 
 def factor_vae(posterior: nn.Module) -> FactorVAE:
@@ -192,6 +195,7 @@ def build(case: str, table: NoiseTable) -> Autoencoder | AutoregressiveModel | V
     prior = Replay(StandardNormal(DIM), table)
     return {
         "vae": lambda: vae(Replay(NormalHead(), table), prior),
+        "vae_free_bits": lambda: vae(Replay(NormalHead(), table), prior, objective=ELBO(free_bits=FREE_BITS)),
         "gan": lambda: gan(prior),
         "gan_clipped_in_micro_batches": lambda: gan(prior, gradient_clip_norm=0.1, num_micro_batches=2),
         "dcgan": lambda: dcgan(prior),
@@ -208,6 +212,7 @@ def build(case: str, table: NoiseTable) -> Autoencoder | AutoregressiveModel | V
 
 CASES = (
     "vae",
+    "vae_free_bits",
     "gan",
     "gan_clipped_in_micro_batches",
     "dcgan",

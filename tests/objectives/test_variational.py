@@ -161,21 +161,22 @@ def test_other_gradients_leave_the_bound_and_the_decoders_gradient_alone(gradien
     assert not torch.allclose(found[0][2], found[1][2])
 
 
-def encoder_gradients(problem, objective, repeats):
+def encoder_gradients(problem, objective, repeats, beta=1.0):
     """(repeats, 8): independent estimates of the gradient of the encoder's parameters."""
     estimates = []
     for _ in range(repeats):
-        value = objective(problem.inference()).value.sum()
+        value = objective(problem.inference(), beta).value.sum()
         gain, log_scale = torch.autograd.grad(value, [problem.gain, problem.log_scale])
         estimates.append(torch.cat([gain.flatten(), log_scale]))
     return torch.stack(estimates)
 
 
-def test_the_doubly_reparameterized_gradient_is_unbiased_and_steadier():
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+def test_the_doubly_reparameterized_gradient_is_unbiased_and_steadier(beta):
     torch.manual_seed(0)
     problem = LinearGaussian(0.3)
-    standard = encoder_gradients(problem, ImportanceWeighted(8), 4000)
-    dreg = encoder_gradients(problem, ImportanceWeighted(8, gradient="dreg"), 4000)
+    standard = encoder_gradients(problem, ImportanceWeighted(8), 4000, beta)
+    dreg = encoder_gradients(problem, ImportanceWeighted(8, gradient="dreg"), 4000, beta)
     error = (standard.var(0) / 4000 + dreg.var(0) / 4000).sqrt()
     assert ((standard.mean(0) - dreg.mean(0)).abs() < 4.5 * error).all()
     assert (dreg.var(0) < 0.6 * standard.var(0)).all()
