@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.held_out_figures import HeldOutFigures, binarization_of, device_of_sums
+from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.metrics.nll import (
     ImportanceEstimate,
@@ -42,7 +43,8 @@ class Likelihood(HeldOutFigures):
     noise of its own, it holds the Monte-Carlo error too. An estimate has two figures more: ``<figure>_mc_se``, the
     Monte-Carlo error alone, by which another noise seed would move the figure (for K > 1), and ``<figure>_ess``, the
     mean effective sample size. Where more than one example in twenty rests on a single draw, which has more than half
-    of its weight, K is too small to trust the figure: the protocol line says so, and outside of training a warning.
+    of its weight, K is too small to trust the figure: the protocol line says so, and outside of training a warning. So
+    they do of grey pixels under a Bernoulli likelihood, of which it is only a cross-entropy.
 
     The figure doesn't depend on the batch size, the order or the number of processes: the noise belongs to the
     example's number in its split. Examples are taken in groups of neighbouring numbers, as many as fill 500 rows, or
@@ -76,6 +78,7 @@ class Likelihood(HeldOutFigures):
         self.seed = seed
         self._metric: NegativeLogLikelihood | None = None
         self._sampling: ImportanceSampling | None = None
+        self._num_grey = torch.zeros(())
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, ExactLikelihood | LikelihoodBound | ImportanceWeights):
@@ -116,8 +119,11 @@ class Likelihood(HeldOutFigures):
         device = device_of_sums(pl_module)
         self._metric = NegativeLogLikelihood().to(device)
         self._sampling = ImportanceSampling(self._samples(trainer, split)).to(device)
+        self._num_grey = torch.zeros((), device=device)
 
     def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str) -> None:
+        if getattr(getattr(pl_module, "likelihood", None), "num_levels", None) == 2:  # Bernoulli
+            self._num_grey += ((batch.x != 0) & (batch.x != 1)).flatten(1).any(1).sum().to(self._num_grey.device)
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "likelihood"), batch.x.device):
             kind = self._without_draws(pl_module)
             if kind is not None:
@@ -142,6 +148,14 @@ class Likelihood(HeldOutFigures):
             method = f"conditional, given {pl_module.conditions_on}; {method}"
         binarization = binarization_of(trainer.datamodule)
         self.protocols[name] = f"{method}; {estimate.count} {split} examples; binarization {binarization}"
+        num_grey = int(sum_over_ranks(self._num_grey))
+        if num_grey:
+            self._doubt(
+                trainer,
+                name,
+                f"not a likelihood: {num_grey} of the examples have grey levels, whose cross-entropy under Bernoulli "
+                "variables this is; set a binarization",
+            )
         if kind is None:
             figures |= self._log_sampling(trainer, name, self._sampling.compute())
         # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
@@ -155,14 +169,19 @@ class Likelihood(HeldOutFigures):
             figures[f"{name}_mc_se"] = quality.standard_error
             self.protocols[f"{name}_mc_se"] = "Monte-Carlo standard error of the mean, by the delta method"
         if quality.too_few_samples:
-            doubt = (
+            self._doubt(
+                trainer,
+                name,
                 f"K is too small to trust it: of {quality.num_dominated} of the {quality.count} examples one draw has "
-                "more than half of the weight"
+                "more than half of the weight",
             )
-            self.protocols[name] += f"; {doubt}"
-            if trainer.is_global_zero and trainer.state.fn != TrainerFn.FITTING:
-                warnings.warn(f"{name}: {doubt}", stacklevel=2)
         return figures
+
+    def _doubt(self, trainer: Trainer, name: str, doubt: str) -> None:
+        """Say in a figure's protocol, and outside of training in a warning, what is to be said against it."""
+        self.protocols[name] += f"; {doubt}"
+        if trainer.is_global_zero and trainer.state.fn != TrainerFn.FITTING:
+            warnings.warn(f"{name}: {doubt}", stacklevel=2)
 
 
 def estimate_log_px(

@@ -20,9 +20,13 @@ class Progress(Callback):
     Counts training in any case: ``train_seconds``, ``num_examples`` and ``examples_per_second`` leave out validation,
     and whatever else happens between the last batch and the next epoch or validation. Lightning's own bar has to be
     turned off (``Trainer(enable_progress_bar=False)``).
+
+    Args:
+        shows_bar: without it, it only counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shows_bar: bool = True) -> None:
+        self.shows_bar = shows_bar
         self.num_examples = 0
         """Examples trained on by this process since it started."""
         self._world_size = 1
@@ -142,7 +146,7 @@ class Progress(Callback):
     # The bar.
 
     def _open(self, trainer: Trainer, description: str) -> None:
-        if not (trainer.is_global_zero and not trainer.sanity_checking and sys.stdout.isatty()):
+        if not (self.shows_bar and trainer.is_global_zero and not trainer.sanity_checking and sys.stdout.isatty()):
             return
         console = Console()
         if console.is_dumb_terminal:

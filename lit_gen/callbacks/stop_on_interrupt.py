@@ -46,19 +46,26 @@ class StopOnInterrupt(Callback):
     def _any_interrupted(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         if trainer.world_size == 1:
             return self._interrupted
-        # Counted over the whole run: an epoch may be shorter than the interval.
-        if (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % AGREE_EVERY:
-            return False
         flag = torch.tensor(float(self._interrupted), device=pl_module.device)
         return bool(trainer.strategy.reduce(flag, reduce_op="sum") > 0)
 
+    def _stop(self, trainer: Trainer) -> None:
+        raise Interrupted(f"stopped at step {trainer.global_step}, saved {self.checkpoint}. {self.how_to_resume}")
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int) -> None:
+        # Counted over the whole run: an epoch may be shorter than the interval.
+        if trainer.world_size > 1 and (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % AGREE_EVERY:
+            return
         if self._any_interrupted(trainer, pl_module):
             trainer.save_checkpoint(self.checkpoint)
-            raise Interrupted(f"stopped at step {trainer.global_step}, saved {self.checkpoint}. {self.how_to_resume}")
+            self._stop(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # One that came after the last look finds training at its end, with its last checkpoint written.
+        interrupted = self._any_interrupted(trainer, pl_module)
         self._restore()
+        if interrupted:
+            self._stop(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._restore()

@@ -165,9 +165,8 @@ class LitGenCLI(LightningCLI):
 
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
-        callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard()]
-        if config["enable_progress_bar"] is not False:
-            callbacks.append(self.progress)
+        self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
+        callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb != "fit" or config["enable_checkpointing"] is False or config["fast_dev_run"]:
@@ -176,9 +175,9 @@ class LitGenCLI(LightningCLI):
         callbacks.append(
             StopOnInterrupt(there / run_folder.LAST, f"Go on with: {self._resuming(folder)}"),
         )
-        callbacks.append(run_record.LastCheckpoint(there, self.config.checkpoint_every_n_steps))
         if self.config.monitor:
             callbacks.append(run_record.BestCheckpoint(there, self.config.monitor))
+        callbacks.append(run_record.LastCheckpoint(there, self.config.checkpoint_every_n_steps))
         return callbacks
 
     def _loggers(self, folder: Path) -> list:

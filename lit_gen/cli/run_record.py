@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import platform
 import subprocess
 import time
@@ -15,12 +16,13 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
 from lit_gen.cli import run_folder
-from lit_gen.cli.checkpoints import CONFIG_KEY
+from lit_gen.cli.checkpoints import CONFIG_KEY, load
 from lit_gen.randomness import run_seed
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
@@ -82,10 +84,14 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score up again, wherever the run folder lies by now."""
+        """Take the best score up again, wherever the run folder lies by now; ``best.ckpt`` may know a better one."""
         there = Path(self.dirpath)
         if not (there / run_folder.BEST).is_file():
             return  # another run's checkpoint was the beginning of this one
+        # It may come of a validation after the step that the run goes on from.
+        own = load(there / run_folder.BEST).get("callbacks", {}).get(self.state_key)
+        if own is not None and _score(own) < _score(state_dict):
+            state_dict = own
         state = {**state_dict, "dirpath": self.dirpath}
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
             state[name] = str(there / Path(state[name]).name) if state.get(name) else ""
@@ -97,11 +103,16 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
 
+def _score(state: dict[str, Any]) -> float:
+    score = state["best_model_score"]
+    return math.inf if score is None else float(score)
+
+
 class LastCheckpoint(ModelCheckpoint):
     """``last.ckpt``, every so many steps and at the end: what a run goes on from.
 
-    Where training ends amid an epoch, as by ``max_steps`` or ``max_time``, it is saved before it ends: afterwards
-    Lightning counts the epoch as done.
+    Where training ends amid an epoch, as by ``max_steps``, ``max_time`` or early stopping, it is saved before it ends:
+    afterwards Lightning counts the epoch as done. Its place is after ``BestCheckpoint``, whose score it keeps.
     """
 
     def __init__(self, folder: Path, every_n_steps: int) -> None:
@@ -118,22 +129,33 @@ class LastCheckpoint(ModelCheckpoint):
         """Nothing: where the last checkpoint lay says nothing of where the next one goes."""
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        step = trainer.global_step
-        if step % self.every_n_steps == 0:  # the base class finds out at some length
+        if trainer.global_step % self.every_n_steps == 0:  # the base class finds out at some length
             super().on_train_batch_end(trainer, *args)
-        elif trainer.should_stop or step == trainer.max_steps:
-            self._save(trainer)
+            self._saved_at = trainer.global_step
         else:
-            return
-        self._saved_at = step
+            self._save_if_ending(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._save_if_ending(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        amid_epoch = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if not (amid_epoch and self._saved_at == trainer.global_step):
+        if not (is_amid_epoch(trainer) and self._saved_at == trainer.global_step):
+            self._save(trainer)
+
+    def _save_if_ending(self, trainer: Trainer) -> None:
+        stops = trainer.should_stop and trainer.fit_loop._can_stop_early
+        if is_amid_epoch(trainer) and (stops or trainer.global_step == trainer.max_steps):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(Path(self.dirpath) / run_folder.LAST)
+        self._saved_at = trainer.global_step
+
+
+def is_amid_epoch(trainer: Trainer) -> bool:
+    """Whether the last training batch was not its epoch's last."""
+    return not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -53,3 +54,18 @@ def data_shape(model) -> tuple[int, ...] | None:
     """The shape of one example of the trainer's data module; None where there is no data module that says."""
     shape = getattr(getattr(model.trainer, "datamodule", None), "event_shape", None)
     return None if shape is None else tuple(shape)
+
+
+def check_training_split(model) -> None:
+    """Show ``model.check_data`` every training example once, each rank its share.
+
+    Of data that are binarized or can't be read in order, its first batches must do.
+
+    Raises:
+        UserError: as ``check_data``.
+    """
+    trainer = model.trainer
+    data = trainer.datamodule
+    if getattr(data, "binarization", None) == "none" and hasattr(data, "reference_loader"):
+        for batch in islice(data.reference_loader("train"), int(trainer.fast_dev_run) or None):
+            model.check_data(batch.x)

@@ -76,7 +76,18 @@ def test_ranks_look_seldom_and_go_on_if_nobody_was_interrupted(callback):
     train(callback, trainer, steps=10 * AGREE_EVERY, epoch=7)
     assert trainer.strategy.looks == 10
     assert not trainer.saved
-    callback.on_train_end(trainer, None)
+    callback.on_fit_end(trainer, SimpleNamespace(device="cpu"))
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_an_interrupt_in_the_last_validation_is_not_lost(callback, world_size):
+    trainer = fake_trainer(world_size)
+    callback.on_train_start(trainer, None)
+    train(callback, trainer, steps=AGREE_EVERY + 3, epoch=AGREE_EVERY + 3)
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted, match=f"stopped at step {AGREE_EVERY + 3}, saved"):
+        callback.on_fit_end(trainer, SimpleNamespace(device="cpu"))
+    assert not trainer.saved, "the last checkpoint is written by then"
 
 
 def test_second_interrupt_stops_at_once(callback):

@@ -77,14 +77,23 @@ LIKELIHOODS = {
 
 
 @pytest.mark.parametrize("config", LIKELIHOODS)
-def test_pixels_outside_the_likelihoods_range(refused, tmp_path, config):
+def test_a_pixel_outside_the_likelihoods_range(refused, tmp_path, config):
     message, odd = LIKELIHOODS[config]
     images = np.zeros((300, 8, 8), np.float32)
-    images[::5, 3, 3] = odd  # 0.53 is between two of 17 levels
+    images[150, 3, 3] = odd  # 0.53 is between two of 17 levels
     np.savez(tmp_path / "odd.npz", x=images)
     data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]", f"--data.path={tmp_path / 'odd.npz'}"]
     told = refused(*fit(tmp_path, *data, config=f"conf/vaes/{config}.yaml"))
     assert message in told
+
+
+def test_a_likelihood_without_a_mean(refused, tmp_path):
+    levels = {"num_components": 5, "num_channels": 1, "num_levels": 17}
+    head = {"class_path": "lit_gen.distributions.PixelLogisticMixtureHead", "init_args": levels}
+    words = [f"--model.likelihood={json.dumps(head)}", "--model.decoder.init_args.params_per_output=15"]
+    told = refused(*fit(tmp_path, *words, config="conf/vaes/vae_logistic_mixture_digits.yaml"))
+    assert "has no mean" in told
+    assert "take a head of another kind" in told
 
 
 def test_points_outside_the_likelihoods_range(refused, tmp_path):

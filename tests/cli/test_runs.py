@@ -54,6 +54,16 @@ def test_summary_names_figures_protocols_and_versions(run):
     assert summary["images_per_second"] > 0
 
 
+@pytest.mark.parametrize(("binarization", "told"), [("none", True), ("threshold", False)])
+def test_the_cross_entropy_of_grey_pixels_is_not_called_a_likelihood(tmp_path, binarization, told):
+    callback = "--trainer.callbacks=[{class_path: lit_gen.callbacks.Likelihood, init_args: {num_samples: 2}}]"
+    words = [f"--data.binarization={binarization}", "--trainer.max_steps=1", "--wandb=false", f"--runs={tmp_path}"]
+    assert main(["fit", "--config", CONFIG, callback, *words]) == 0
+    (summary,) = tmp_path.glob("*/*/summary.json")
+    protocol = json.loads(summary.read_text())["protocols"]["test/nll_nats_k2"]
+    assert ("not a likelihood: 500 of the examples have grey levels" in protocol) == told
+
+
 def test_config_is_resolved_and_trains_again(run, tmp_path):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert "${" not in (run / "config.yaml").read_text()
@@ -106,6 +116,65 @@ def test_a_run_that_max_steps_ends_amid_an_epoch_goes_on_with_that_epoch(tmp_pat
     assert [ours[key] for key in ("steps", "epochs", "figures")] == [
         theirs[key] for key in ("steps", "epochs", "figures")
     ]
+
+
+def best_score(checkpoint):
+    states = torch.load(checkpoint, weights_only=True)["callbacks"]
+    (score,) = [state["best_model_score"] for name, state in states.items() if "BestCheckpoint" in name]
+    return score
+
+
+EARLY = (
+    "{class_path: lightning.pytorch.callbacks.EarlyStopping, "
+    "init_args: {monitor: val/loss, patience: 1, min_delta: 1000.0}}"
+)
+
+
+@pytest.mark.parametrize("ends", ["--trainer.max_steps=6", f"--trainer.callbacks=[{EARLY}]"])
+def test_a_run_that_ends_at_a_validation_amid_an_epoch_keeps_its_best_and_goes_on(tmp_path, ends):
+    base = ["fit", "--config", CONFIG, "--wandb=false", "--trainer.val_check_interval=3"]
+    base += ["--trainer.check_val_every_n_epoch=1"]
+    none = "--trainer.callbacks=[]"
+    assert main([*base, none, f"--runs={tmp_path / 'whole'}", "--trainer.max_steps=12"]) == 0
+    assert main([*base, none, ends, f"--runs={tmp_path / 'parts'}"]) == 0
+    (whole,), (parts,) = (list(tmp_path.glob(f"{name}/vae_digits/*")) for name in ("whole", "parts"))
+    last, best = (parts / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    assert json.loads((parts / "summary.json").read_text())["steps"] == 6
+    assert best_score(last) == best_score(best)
+    resumed = ["fit", "--resume", str(parts), "--trainer.max_steps=12", none]
+    assert main(resumed) == 0
+    ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (parts, whole))
+    assert [ours[key] for key in ("steps", "epochs", "figures")] == [
+        theirs[key] for key in ("steps", "epochs", "figures")
+    ]
+    losses = [[line.split(",")[0] for line in (f / "metrics.csv").read_text().splitlines()] for f in (parts, whole)]
+    assert losses[0].count("5") == losses[1].count("5")
+
+
+def test_a_worse_model_does_not_replace_a_best_one_that_last_does_not_know(tmp_path):
+    """Killed after the validation that found it, before the next ``last.ckpt``."""
+    base = ["fit", "--config", CONFIG, "--wandb=false", "--trainer.callbacks=[]", f"--runs={tmp_path}"]
+    every = ["--trainer.check_val_every_n_epoch=1"]
+    assert main([*base, *every, "--trainer.max_epochs=1"]) == 0
+    (folder,) = tmp_path.glob("vae_digits/*")
+    best = folder / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(best, weights_only=True)
+    for name, state in checkpoint["callbacks"].items():
+        if "BestCheckpoint" in name:
+            good = torch.tensor(1.0)
+            state |= {"best_model_score": good, "current_score": good, "kth_value": good}
+            state["best_k_models"] = {str(best): good}
+    torch.save(checkpoint, best)
+    before = best.read_bytes()
+    assert main(["fit", "--resume", str(folder), "--trainer.max_epochs=2"]) == 0
+    assert best.read_bytes() == before
+
+
+def test_without_a_bar_the_clock_runs_all_the_same(tmp_path):
+    words = ["--trainer.max_steps=2", "--trainer.enable_progress_bar=false", "--trainer.callbacks=[]", "--wandb=false"]
+    assert main(["fit", "--config", CONFIG, *words, f"--runs={tmp_path}"]) == 0
+    (summary,) = tmp_path.glob("*/*/summary.json")
+    assert json.loads(summary.read_text())["images_per_second"] > 0
 
 
 def test_ckpt_path_last_finds_the_newest_run_of_the_name(tmp_path):

@@ -14,7 +14,7 @@ from lit_gen.metrics.bits_per_dim import bits_per_dim
 from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import draw_cells, num_cells_of_rows
 from lit_gen.models.base import GenerativeModel
-from lit_gen.models.dry_run import data_shape, try_network, undisturbed
+from lit_gen.models.dry_run import check_training_split, data_shape, try_network, undisturbed
 from lit_gen.models.moving_average import ExponentialMovingAverage
 from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.protocols import AutoregressiveNetwork, Batch
@@ -92,10 +92,14 @@ class AutoregressiveModel(GenerativeModel):
         """(B, P, *cell_shape) -> p(x_s | x_<s) of all cells: batch (B,), event event_shape."""
         return self.likelihood(params.squeeze(1) if params.shape[1] == 1 else params)
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        check_training_split(self)
+
     def check_data(self, x: Tensor) -> None:
         """Refuse (B, *event_shape) examples that the likelihood is not of.
 
-        Called on the first batch of each epoch and on every batch of an evaluation.
+        Called on the training split once, on the first batch of each epoch and on every batch of an evaluation.
 
         Raises:
             UserError: there are some.

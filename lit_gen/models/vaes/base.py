@@ -10,6 +10,7 @@ from torch.optim import Adam
 
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
+from lit_gen.models.dry_run import check_training_split
 from lit_gen.models.frozen import frozen
 from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
@@ -55,7 +56,7 @@ class LatentVariableModel(GenerativeModel):
     def check_data(self, x: Tensor) -> None:
         """Refuse (B, *event_shape) examples that the likelihood is not of.
 
-        Called on the first batch of each epoch and on every batch of an evaluation.
+        Called on the training split once, on the first batch of each epoch and on every batch of an evaluation.
 
         Raises:
             UserError: there are some.
@@ -67,6 +68,7 @@ class LatentVariableModel(GenerativeModel):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
+        check_training_split(self)
         self._following = [part for part in self.modules() if isinstance(part, FollowsSteps)]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -110,6 +112,35 @@ class LatentVariableModel(GenerativeModel):
 
     def configure_optimizers(self):
         return one_optimizer(self.parameters(), self.optimizer, self.scheduler)
+
+
+def check_described(p: Distribution, shape: tuple[int, ...]) -> None:
+    """Refuse a p(x|z) of other examples than the data's, of ``shape``, or without a mean to show them by.
+
+    Raises:
+        UserError: it is one.
+    """
+    if tuple(p.event_shape) != shape:
+        raise UserError(
+            f"the decoder and the likelihood describe examples of shape {tuple(p.event_shape)}, but the data's have "
+            f"shape {shape}"
+        )
+    check_has_mean(p)
+
+
+def check_has_mean(p: Distribution) -> None:
+    """Refuse a p(x|z) without a mean.
+
+    Raises:
+        UserError: it is one.
+    """
+    try:
+        _ = p.mean
+    except NotImplementedError:
+        raise UserError(
+            f"the likelihood's {type(p).__name__} has no mean, by which reconstructions and samples are shown: take a "
+            f"head of another kind, for mixtures of levels DiscretizedLogisticMixtureHead"
+        ) from None
 
 
 def draws_from_prior(prior: Distribution, num_samples: int, batch_size: int) -> Tensor:

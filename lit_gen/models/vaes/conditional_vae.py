@@ -12,7 +12,13 @@ from torch.optim import Adam
 from lit_gen.distributions.conditional_prior import ConditionalPrior
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
-from lit_gen.models.vaes.base import LatentVariableModel, log_px_at, log_qz_alone, start_decoder_at_mean
+from lit_gen.models.vaes.base import (
+    LatentVariableModel,
+    check_has_mean,
+    log_px_at,
+    log_qz_alone,
+    start_decoder_at_mean,
+)
 from lit_gen.models.vaes.condition import ClassLabel, Condition
 from lit_gen.models.vaes.vae import Prediction, check_codes_suit, typical_code
 from lit_gen.objectives.variational import Inference, VariationalObjective
@@ -164,6 +170,7 @@ class ConditionalVAE(LatentVariableModel):
                 f"the decoder and the likelihood describe examples of shape {tuple(p.event_shape)}, but of the data "
                 f"there is {tuple(rest.shape[1:])} to tell, given {self.condition.description}"
             )
+        check_has_mean(p)
 
 
 class ClassConditionalVAE(ConditionalVAE):

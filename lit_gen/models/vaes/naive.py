@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Adam
 
-from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
-from lit_gen.models.vaes.base import LatentVariableModel, draws_from_prior, log_px_at
+from lit_gen.models.vaes.base import LatentVariableModel, check_described, draws_from_prior, log_px_at
 from lit_gen.objectives.variational import ImportanceWeighted, Inference
 
 
@@ -90,11 +89,7 @@ class NaiveMonteCarlo(LatentVariableModel):
         with undisturbed(self, self.device):
             z = self.prior().sample((2,))
             p = self.likelihood(try_network("the decoder", self.decoder, z, "the prior's codes"))
-        if tuple(p.event_shape) != shape:
-            raise UserError(
-                f"the decoder and the likelihood describe examples of shape {tuple(p.event_shape)}, but the data's "
-                f"have shape {shape}"
-            )
+        check_described(p, shape)
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape): the mean of p(x|z) at draws of z from the prior."""

@@ -11,7 +11,13 @@ from torch.optim import Adam
 
 from lit_gen.errors import UserError
 from lit_gen.models.dry_run import data_shape, try_network, undisturbed
-from lit_gen.models.vaes.base import LatentVariableModel, log_px_at, log_qz_alone, start_decoder_at_mean
+from lit_gen.models.vaes.base import (
+    LatentVariableModel,
+    check_described,
+    log_px_at,
+    log_qz_alone,
+    start_decoder_at_mean,
+)
 from lit_gen.objectives.variational import Inference, VariationalObjective
 from lit_gen.protocols import Batch
 
@@ -179,8 +185,4 @@ class VAE(LatentVariableModel):
         check_codes_suit(self.prior, q)
         params = try_network("the decoder", self.decoder, torch.zeros(2, dim, device=self.device), "the prior's codes")
         p = self.likelihood(params)
-        if tuple(p.event_shape) != shape:
-            raise UserError(
-                f"the decoder and the likelihood describe examples of shape {tuple(p.event_shape)}, but the data's "
-                f"have shape {shape}"
-            )
+        check_described(p, shape)

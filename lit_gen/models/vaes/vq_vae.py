@@ -11,9 +11,9 @@ from torch.optim import Adam
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
-from lit_gen.models.dry_run import data_shape, try_network, undisturbed
+from lit_gen.models.dry_run import check_training_split, data_shape, try_network, undisturbed
 from lit_gen.models.one_optimizer import one_optimizer
-from lit_gen.models.vaes.base import start_decoder_at_mean
+from lit_gen.models.vaes.base import check_described, start_decoder_at_mean
 from lit_gen.models.vaes.vae import Prediction
 from lit_gen.networks.layers.quantize import Quantized, perplexity
 from lit_gen.protocols import Batch
@@ -129,6 +129,10 @@ class VQVAE(GenerativeModel):
         self.log(f"{split}/perplexity", value, sync_dist=True, batch_size=1)
         return super()._log_evaluation(split) | {"perplexity": value.item()}
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        check_training_split(self)
+
     def check_data(self, x: Tensor) -> None:
         """Refuse (B, *event_shape) examples that the likelihood is not of.
 
@@ -201,8 +205,4 @@ class VQVAE(GenerativeModel):
                 f"ask for {wanted}"
             )
         p = self.likelihood(try_network("the decoder", self.decoder, z, "the codes"))
-        if tuple(p.event_shape) != shape:
-            raise UserError(
-                f"the decoder and the likelihood describe examples of shape {tuple(p.event_shape)}, but the data's "
-                f"have shape {shape}"
-            )
+        check_described(p, shape)
