@@ -15,6 +15,9 @@ from lit_gen.errors import UserError
 CONFIG_KEY = "lit_gen_config"
 """Where a checkpoint keeps its run's resolved config, as YAML text: a checkpoint alone suffices to sample from it."""
 
+TRAINING_STATE = ("optimizer_states", "lr_schedulers", "loops")
+"""What a checkpoint holds beside its weights, for a training to go on from it."""
+
 
 def load(path: Path) -> dict[str, Any]:
     """Load a checkpoint of lit-gen onto the CPU with ``weights_only=True``.
@@ -61,6 +64,20 @@ def check_fits(checkpoint: Mapping[str, Any], model: nn.Module, path: Path) -> N
                 f"{path} is a checkpoint of another model: '{name}' is {tuple(saved[name].shape)} there and "
                 f"{tuple(wanted[name].shape)} here"
             )
+
+
+def check_resumable(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Refuse to go on training from a checkpoint without what a training needs besides its weights.
+
+    Raises:
+        UserError: if the optimizers', the learning rates' or the loops' state is missing.
+    """
+    missing = [key for key in TRAINING_STATE if key not in checkpoint]
+    if missing:
+        raise UserError(
+            f"training can't go on from {path}: it holds the weights alone, without {', '.join(missing)}; test, sample "
+            "and predict can take it"
+        )
 
 
 def _first_line(error: Exception) -> str:

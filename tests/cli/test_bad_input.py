@@ -186,6 +186,32 @@ def test_checkpoint_that_is_not_one(refused, tmp_path, run):
     assert "not a checkpoint of lit-gen" in refused("sample", "--ckpt", str(tmp_path / "stranger.ckpt"))
 
 
+def altered(run: Path, path: Path, without: tuple[str, ...] = (), **changes: object) -> Path:
+    """A copy of the run's checkpoint with some of its content left out or changed."""
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({key: value for key, value in {**content, **changes}.items() if key not in without}, path)
+    return path
+
+
+@pytest.mark.parametrize("without", [("optimizer_states",), ("optimizer_states", "lr_schedulers", "loops")])
+def test_training_from_the_weights_alone(refused, tmp_path, run, without):
+    path = altered(run, tmp_path / "weights.ckpt", without)
+    assert "it holds the weights alone" in refused(*fit(tmp_path, f"--ckpt_path={path}"))
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
+    test = ["test", "--config", CONFIG, "--trainer.limit_test_batches=1", "--trainer.callbacks=[]"]
+    assert main([*test, f"--runs={tmp_path / 'runs'}", f"--ckpt_path={path}"]) == 0
+    assert main(["sample", "--ckpt", str(path), "--num", "1", "--out", str(tmp_path / "sample.png")]) == 0
+
+
+def test_resume_from_the_weights_alone_leaves_the_run_as_it_was(refused, tmp_path, run):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    path = altered(run, tmp_path / "run" / "checkpoints" / "last.ckpt", ("optimizer_states",))
+    before = path.read_bytes(), (tmp_path / "run" / "config.yaml").read_bytes()
+    assert "it holds the weights alone" in refused("fit", "--resume", str(tmp_path / "run"))
+    assert (path.read_bytes(), (tmp_path / "run" / "config.yaml").read_bytes()) == before
+
+
 class Payload:
     """What a hostile checkpoint carries."""
 
