@@ -212,6 +212,39 @@ def test_resume_from_the_weights_alone_leaves_the_run_as_it_was(refused, tmp_pat
     assert (path.read_bytes(), (tmp_path / "run" / "config.yaml").read_bytes()) == before
 
 
+MALFORMED = {
+    "config that is no text": ({"lit_gen_config": 7}, "its lit_gen_config is not text"),
+    "config that is no YAML": ({"lit_gen_config": "model: ["}, "its lit_gen_config is not YAML"),
+    "config with a date that is none": ({"lit_gen_config": "seed: 2026-99-99"}, "its lit_gen_config is not YAML"),
+    "config that is empty": ({"lit_gen_config": ""}, "its lit_gen_config names no model.class_path"),
+    "config that is a list": ({"lit_gen_config": "[1]"}, "its lit_gen_config names no model.class_path"),
+    "config without a model": ({"lit_gen_config": "a: 1"}, "its lit_gen_config names no model.class_path"),
+    "model that is a word": ({"lit_gen_config": "model: VAE"}, "its lit_gen_config names no model.class_path"),
+    "class_path that is a number": ({"lit_gen_config": "model: {class_path: 1}"}, "names no model.class_path"),
+    "weights that are none": ({"state_dict": None}, "its state_dict is not a mapping"),
+    "weights that are a tensor": ({"state_dict": torch.zeros(2)}, "its state_dict is not a mapping"),
+    "weights that are numbers": ({"state_dict": {"weight": 1.0}}, "its state_dict holds other things than tensors"),
+    "weights without names": ({"state_dict": {0: torch.zeros(2)}}, "its state_dict holds other things than tensors"),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_checkpoint_with_malformed_content(refused, tmp_path, run, what):
+    changes, message = MALFORMED[what]
+    path = altered(run, tmp_path / "odd.ckpt", **changes)
+    for arguments in (["sample", "--ckpt", str(path)], fit(tmp_path, f"--ckpt_path={path}")):
+        told = refused(*arguments)
+        assert "odd.ckpt is not a checkpoint of lit-gen: " in told
+        assert message in told
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
+
+
+@pytest.mark.parametrize("content", [b"0", b".", b"config: 1\n", b"J\x01", b"\x80\x02\xff", b"\xff\xfe\x00"])
+def test_bytes_that_are_no_checkpoint(refused, tmp_path, content):
+    (tmp_path / "bytes.ckpt").write_bytes(content)
+    assert "bytes.ckpt is not a checkpoint" in refused("sample", "--ckpt", str(tmp_path / "bytes.ckpt"))
+
+
 class Payload:
     """What a hostile checkpoint carries."""
 
@@ -224,7 +257,9 @@ def test_checkpoint_that_carries_code(refused, tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save({**content, "payload": Payload()}, "hostile.ckpt")
-    assert "carries code" in refused("sample", "--ckpt", "hostile.ckpt")
+    told = refused("sample", "--ckpt", "hostile.ckpt")
+    assert "carries code beside its weights (getattr)" in told  # of which pickle makes Path.touch
+    assert "weights_only" not in told, "torch's advice is to load it nevertheless"
     assert "carries code" in refused(*fit(tmp_path, "--ckpt_path=hostile.ckpt", config=str(config)))
     assert not Path("pwned").exists()
 
