@@ -44,6 +44,49 @@ def fit(tmp_path: Path, *arguments: str, config: str = CONFIG) -> list[str]:
     return ["fit", "--config", config, *SHORT, f"--runs={tmp_path / 'runs'}", *arguments]
 
 
+CONFIGS = {
+    "binary": (b"PK\x03\x04\x90\xff", "is not a YAML text file"),
+    "control characters": (b"PK\x03\x04", "is not a YAML text file"),
+    "another encoding": ("a: ä".encode("utf-16"), "is not a YAML text file"),
+    "empty": (b"", "is empty"),
+    "comments alone": (b"# nothing\n", "is empty"),
+    "open bracket": (b"seed_everything: 1\na: [1", "is not YAML: "),
+    "tabs": (b"a:\n\tb: 1", "in line 2"),
+    "word": (b"hello", "holds only 'hello', but a config maps keys to values"),
+    "list": (b"- 1\n- 2", "holds a list, but a config maps keys to values"),
+}
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_config_that_is_none(refused, tmp_path, what):
+    content, message = CONFIGS[what]
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(content)
+    (tmp_path / "naming.yaml").write_text("data: odd.yaml")
+    (tmp_path / "staged.yaml").write_text("stages: [{name: one, model: odd.yaml}]")
+    told = [
+        refused("fit", "--config", str(path)),
+        refused("fit", f"--config={path}"),
+        refused(*fit(tmp_path, f"--data={path}")),
+        refused("fit", "--config", str(tmp_path / "naming.yaml")),
+        refused("fit", "--config", str(tmp_path / "staged.yaml")),
+    ]
+    for line in told:
+        assert f"{path} " in line
+        assert message in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_config_that_is_a_checkpoint(refused, run):
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    assert f"{checkpoint} is not a YAML text file" in refused("fit", "--config", str(checkpoint))
+
+
+def test_config_given_as_text(refused):
+    text = "{trainer: {max_epochs: 1}, " + "name: x" * 100 + "}"  # longer than a file's name may be
+    assert "is not a YAML text file" not in refused("fit", f"--config={text}")
+
+
 def test_data_file_that_is_not_there(refused, tmp_path):
     data = ["--data=lit_gen.data.ArrayFile", "--data.image_shape=[1,8,8]"]
     assert "nowhere.npy" in refused(*fit(tmp_path, *data, "--data.path=nowhere.npy"))
