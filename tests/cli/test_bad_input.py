@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from lit_gen.cli.main import main
 
@@ -167,6 +168,15 @@ def test_device_that_is_not_there(refused, tmp_path):
     told = refused(*fit(tmp_path, "--trainer.accelerator=cuda", "--trainer.devices=[99]"))
     assert "CUDAAccelerator" in told or "99" in told  # no GPU at all, or none of that number
     assert "nonsense" in refused(*fit(tmp_path, "--trainer.accelerator=nonsense"))
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
+def test_accelerator_that_is_not_there(refused, tmp_path, monkeypatch, accelerator):
+    for kind in (CUDAAccelerator, MPSAccelerator):
+        monkeypatch.setattr(kind, "is_available", staticmethod(lambda: False))
+    told = refused(*fit(tmp_path, f"--trainer.accelerator={accelerator}"))
+    assert told.endswith("Take --trainer.accelerator=cpu or auto.")
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
 
 
 CONSTRUCTORS = {
