@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_gen.cli import lean, one_run, run_folder, run_record, staged_run, stages
+from lit_gen.cli import lean, one_run, parser, run_folder, run_record, staged_run, stages
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.distributed import leave_together
 from lit_gen.errors import UserError
@@ -45,6 +45,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     lean.ask_cuda_cheaply()
     keep_freed_memory()
     arguments, resume = _arguments_of_run(arguments)
+    parser.check_files(arguments)
     try:
         staged = stages.read(arguments)
         if staged is None:

@@ -127,7 +127,7 @@ class LitGenCLI(LightningCLI):
             trainer = self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, [])
         except (MisconfigurationException, ValueError, ImportError) as error:
             self.discard()
-            raise UserError(str(error)) from error
+            raise UserError(_with_hint(str(error))) from error
         return lean.make_lean(trainer)
 
     def discard(self) -> None:
@@ -190,6 +190,13 @@ class LitGenCLI(LightningCLI):
 
     def _wandb(self, folder: Path) -> WandbRun:
         return WandbRun(folder, project="lit-gen", name=f"{self.config.name}/{folder.name}")
+
+
+def _with_hint(message: str) -> str:
+    """Lightning's account of why there is no trainer; where the accelerator isn't there, with what to take instead."""
+    if "backend found" in message or "can not run on your system" in message:
+        return f"{message.rstrip()} Take --trainer.accelerator=cpu or auto."
+    return message
 
 
 def name_of(arguments: Sequence[str]) -> str | None:

@@ -15,9 +15,13 @@ from lit_gen.errors import Interrupted, UserError
 
 
 def check_checkpoint(cli: LitGenCLI) -> None:
-    """Refuse a checkpoint of another model before anything is done with it."""
-    if cli.checkpoint is not None:
-        checkpoints.check_fits(checkpoints.load(cli.checkpoint), cli.model, cli.checkpoint)
+    """Refuse a checkpoint of another model, or one that a fit can't go on from, before anything is done with it."""
+    if cli.checkpoint is None:
+        return
+    checkpoint = checkpoints.load(cli.checkpoint)
+    checkpoints.check_fits(checkpoint, cli.model, cli.checkpoint)
+    if cli.verb == "fit":
+        checkpoints.check_resumable(checkpoint, cli.checkpoint)
 
 
 def fit(cli: LitGenCLI) -> None:

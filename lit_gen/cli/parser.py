@@ -1,7 +1,11 @@
 """The argument parser: short interpolation paths, and errors that name the nearest right key."""
 
 import difflib
+import os
 import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
@@ -46,6 +50,54 @@ def load_yaml(text: str) -> Any:
 def set_up() -> None:
     """Make jsonargparse's ``omegaconf+`` mode read configs with :func:`load_yaml`."""
     jsonargparse.set_loader("omegaconf+", load_yaml, exceptions=(yaml.YAMLError,))
+
+
+PARTS = ("model", "data", "trainer")
+"""Keys of a config whose value may be the name of a file that holds it."""
+
+
+def check_files(arguments: Sequence[str]) -> None:
+    """Check each config that a command line names; jsonargparse doesn't say which of them it can't read.
+
+    Raises:
+        UserError: one of them isn't text, isn't YAML, or is no mapping of keys to values.
+    """
+    options = ("--config", "-c", *(f"--{part}" for part in PARTS))
+    words = [part for word in arguments for part in word.split("=", 1)]
+    for option, value in pairwise(words):
+        if option in options and os.path.isfile(value):  # what is no file may be YAML itself, or the name of a class
+            _check_file(Path(value))
+
+
+def _check_file(path: Path) -> None:
+    content = _content(path)
+    if not isinstance(content, Mapping):
+        told = "is empty" if content is None else f"holds {_shown(content)}"
+        raise UserError(f"{path} {told}, but a config maps keys to values, as in 'seed_everything: 0'")
+    stages = content.get("stages")
+    for config in [content, *(stages if isinstance(stages, list) else [])]:
+        values = [config.get(part) for part in PARTS] if isinstance(config, Mapping) else []
+        for beside in [path.parent / value for value in values if isinstance(value, str)]:
+            if os.path.isfile(beside) and not os.path.samefile(beside, path):
+                _check_file(beside)
+
+
+def _content(path: Path) -> Any:
+    try:
+        return yaml_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        raise UserError(f"{path} is not a YAML text file") from error
+    except yaml.MarkedYAMLError as error:
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path} is not YAML: {error.problem}{where}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+
+
+def _shown(content: Any) -> str:
+    return "a list" if isinstance(content, list) else f"only '{str(content)[:40]}'"
 
 
 class Parser(LightningArgumentParser):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from lit_gen.cli.main import main
 
@@ -42,6 +43,49 @@ def refused(tmp_path, capsys):
 
 def fit(tmp_path: Path, *arguments: str, config: str = CONFIG) -> list[str]:
     return ["fit", "--config", config, *SHORT, f"--runs={tmp_path / 'runs'}", *arguments]
+
+
+CONFIGS = {
+    "binary": (b"PK\x03\x04\x90\xff", "is not a YAML text file"),
+    "control characters": (b"PK\x03\x04", "is not a YAML text file"),
+    "another encoding": ("a: ä".encode("utf-16"), "is not a YAML text file"),
+    "empty": (b"", "is empty"),
+    "comments alone": (b"# nothing\n", "is empty"),
+    "open bracket": (b"seed_everything: 1\na: [1", "is not YAML: "),
+    "tabs": (b"a:\n\tb: 1", "in line 2"),
+    "word": (b"hello", "holds only 'hello', but a config maps keys to values"),
+    "list": (b"- 1\n- 2", "holds a list, but a config maps keys to values"),
+}
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_config_that_is_none(refused, tmp_path, what):
+    content, message = CONFIGS[what]
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(content)
+    (tmp_path / "naming.yaml").write_text("data: odd.yaml")
+    (tmp_path / "staged.yaml").write_text("stages: [{name: one, model: odd.yaml}]")
+    told = [
+        refused("fit", "--config", str(path)),
+        refused("fit", f"--config={path}"),
+        refused(*fit(tmp_path, f"--data={path}")),
+        refused("fit", "--config", str(tmp_path / "naming.yaml")),
+        refused("fit", "--config", str(tmp_path / "staged.yaml")),
+    ]
+    for line in told:
+        assert f"{path} " in line
+        assert message in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_config_that_is_a_checkpoint(refused, run):
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    assert f"{checkpoint} is not a YAML text file" in refused("fit", "--config", str(checkpoint))
+
+
+def test_config_given_as_text(refused):
+    text = "{trainer: {max_epochs: 1}, " + "name: x" * 100 + "}"  # longer than a file's name may be
+    assert "is not a YAML text file" not in refused("fit", f"--config={text}")
 
 
 def test_data_file_that_is_not_there(refused, tmp_path):
@@ -135,6 +179,15 @@ def test_device_that_is_not_there(refused, tmp_path):
     assert "nonsense" in refused(*fit(tmp_path, "--trainer.accelerator=nonsense"))
 
 
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
+def test_accelerator_that_is_not_there(refused, tmp_path, monkeypatch, accelerator):
+    for kind in (CUDAAccelerator, MPSAccelerator):
+        monkeypatch.setattr(kind, "is_available", staticmethod(lambda: False))
+    told = refused(*fit(tmp_path, f"--trainer.accelerator={accelerator}"))
+    assert told.endswith("Take --trainer.accelerator=cpu or auto.")
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
+
+
 CONSTRUCTORS = {
     "--data.batch_size=0": "batch_size must be at least 1, got 0",
     "--data.binarization=dynmic": "did you mean 'dynamic'?",
@@ -195,6 +248,65 @@ def test_checkpoint_that_is_not_one(refused, tmp_path, run):
     assert "not a checkpoint of lit-gen" in refused("sample", "--ckpt", str(tmp_path / "stranger.ckpt"))
 
 
+def altered(run: Path, path: Path, without: tuple[str, ...] = (), **changes: object) -> Path:
+    """A copy of the run's checkpoint with some of its content left out or changed."""
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({key: value for key, value in {**content, **changes}.items() if key not in without}, path)
+    return path
+
+
+@pytest.mark.parametrize("without", [("optimizer_states",), ("optimizer_states", "lr_schedulers", "loops")])
+def test_training_from_the_weights_alone(refused, tmp_path, run, without):
+    path = altered(run, tmp_path / "weights.ckpt", without)
+    assert "it holds the weights alone" in refused(*fit(tmp_path, f"--ckpt_path={path}"))
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
+    test = ["test", "--config", CONFIG, "--trainer.limit_test_batches=1", "--trainer.callbacks=[]"]
+    assert main([*test, f"--runs={tmp_path / 'runs'}", f"--ckpt_path={path}"]) == 0
+    assert main(["sample", "--ckpt", str(path), "--num", "1", "--out", str(tmp_path / "sample.png")]) == 0
+
+
+def test_resume_from_the_weights_alone_leaves_the_run_as_it_was(refused, tmp_path, run):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    path = altered(run, tmp_path / "run" / "checkpoints" / "last.ckpt", ("optimizer_states",))
+    before = path.read_bytes(), (tmp_path / "run" / "config.yaml").read_bytes()
+    assert "it holds the weights alone" in refused("fit", "--resume", str(tmp_path / "run"))
+    assert (path.read_bytes(), (tmp_path / "run" / "config.yaml").read_bytes()) == before
+
+
+MALFORMED = {
+    "config that is no text": ({"lit_gen_config": 7}, "its lit_gen_config is not text"),
+    "config that is no YAML": ({"lit_gen_config": "model: ["}, "its lit_gen_config is not YAML"),
+    "config with a date that is none": ({"lit_gen_config": "seed: 2026-99-99"}, "its lit_gen_config is not YAML"),
+    "config that is empty": ({"lit_gen_config": ""}, "its lit_gen_config names no model.class_path"),
+    "config that is a list": ({"lit_gen_config": "[1]"}, "its lit_gen_config names no model.class_path"),
+    "config without a model": ({"lit_gen_config": "a: 1"}, "its lit_gen_config names no model.class_path"),
+    "model that is a word": ({"lit_gen_config": "model: VAE"}, "its lit_gen_config names no model.class_path"),
+    "class_path that is a number": ({"lit_gen_config": "model: {class_path: 1}"}, "names no model.class_path"),
+    "weights that are none": ({"state_dict": None}, "its state_dict is not a mapping"),
+    "weights that are a tensor": ({"state_dict": torch.zeros(2)}, "its state_dict is not a mapping"),
+    "weights that are numbers": ({"state_dict": {"weight": 1.0}}, "its state_dict holds other things than tensors"),
+    "weights without names": ({"state_dict": {0: torch.zeros(2)}}, "its state_dict holds other things than tensors"),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_checkpoint_with_malformed_content(refused, tmp_path, run, what):
+    changes, message = MALFORMED[what]
+    path = altered(run, tmp_path / "odd.ckpt", **changes)
+    for arguments in (["sample", "--ckpt", str(path)], fit(tmp_path, f"--ckpt_path={path}")):
+        told = refused(*arguments)
+        assert "odd.ckpt is not a checkpoint of lit-gen: " in told
+        assert message in told
+    assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
+
+
+@pytest.mark.parametrize("content", [b"0", b".", b"config: 1\n", b"J\x01", b"\x80\x02\xff", b"\xff\xfe\x00"])
+def test_bytes_that_are_no_checkpoint(refused, tmp_path, content):
+    (tmp_path / "bytes.ckpt").write_bytes(content)
+    assert "bytes.ckpt is not a checkpoint" in refused("sample", "--ckpt", str(tmp_path / "bytes.ckpt"))
+
+
 class Payload:
     """What a hostile checkpoint carries."""
 
@@ -207,7 +319,9 @@ def test_checkpoint_that_carries_code(refused, tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save({**content, "payload": Payload()}, "hostile.ckpt")
-    assert "carries code" in refused("sample", "--ckpt", "hostile.ckpt")
+    told = refused("sample", "--ckpt", "hostile.ckpt")
+    assert "carries code beside its weights (getattr)" in told  # of which pickle makes Path.touch
+    assert "weights_only" not in told, "torch's advice is to load it nevertheless"
     assert "carries code" in refused(*fit(tmp_path, "--ckpt_path=hostile.ckpt", config=str(config)))
     assert not Path("pwned").exists()
 
