@@ -19,10 +19,9 @@ import yaml
 from jsonargparse._loaders_dumpers import yaml_load
 
 from lit_gen.cli.lit_gen_cli import name_of
+from lit_gen.cli.parser import PARTS
 from lit_gen.errors import UserError
 
-PARTS = ("model", "data", "trainer")
-"""Keys whose value may be the name of a file that holds it."""
 
 OF_THE_RUN = ("runs", "resume", "ckpt_path", "config", "stages")
 """Keys that a stage can't have for itself."""
