@@ -22,7 +22,6 @@ from lit_gen.cli.lit_gen_cli import name_of
 from lit_gen.cli.parser import PARTS
 from lit_gen.errors import UserError
 
-
 OF_THE_RUN = ("runs", "resume", "ckpt_path", "config", "stages")
 """Keys that a stage can't have for itself."""
 
