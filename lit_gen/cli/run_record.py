@@ -129,10 +129,11 @@ class LastCheckpoint(ModelCheckpoint):
         """Nothing: where the last checkpoint lay says nothing of where the next one goes."""
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if trainer.global_step % self.every_n_steps == 0:  # the base class finds out at some length
+        step = trainer.global_step
+        if step % self.every_n_steps == 0:  # the base class finds out at some length
             super().on_train_batch_end(trainer, *args)
-            self._saved_at = trainer.global_step
-        else:
+            self._saved_at = step
+        elif step == trainer.max_steps or trainer.should_stop:
             self._save_if_ending(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
