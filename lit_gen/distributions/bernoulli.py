@@ -35,6 +35,20 @@ def _log_prob_of_one(logits: Tensor, x: Tensor) -> Tensor | None:
     return log_prob if torch.equal(x, nearest) else log_prob.add_(logits.mv(x - nearest))
 
 
+def _log_prob_in_one_pass(logits: Tensor, x: Tensor) -> Tensor:
+    """sum_d x_d l_d - softplus(l_d) without a gradient, as a compiler makes one pass of it: (B, D), (B, D) -> (B,).
+
+    No branch hangs on a value: with s = (2 r - 1) l, log sigmoid(s) = min(s, 0) - log(1 + exp(-|s|)), and products of
+    16 factors in (1, 2] stay in range.
+    """
+    nearest = x.round()
+    signed = logits * (2 * nearest - 1)
+    linear = signed.clamp(max=0) + (x - nearest) * logits
+    groups = (gcd(logits.shape[1], 16), -1)
+    products = (1 + (-signed.abs()).exp()).unflatten(1, groups).prod(1)
+    return (linear.unflatten(1, groups).sum(1) - products.log()).sum(1)
+
+
 class _SummedLogProb(torch.autograd.Function):
     """sum_d x_d l_d - softplus(l_d) for logits l, in less time than the binary cross entropy and its gradient.
 
@@ -96,6 +110,8 @@ class PixelwiseBernoulli(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         """(B, *event_shape) in [0, 1] -> (B,), the sum over the event of x log p + (1 - x) log(1 - p), in nats."""
         logits, x = self.logits.flatten(1), x.flatten(1).to(self.logits.dtype)
+        if torch.compiler.is_compiling() and not torch.is_grad_enabled():
+            return _log_prob_in_one_pass(logits, x)
         if x.stride(0) == 0 and logits.device.type == "cpu" and not torch.is_grad_enabled():
             log_prob = _log_prob_of_one(logits, x[0])  # x is one example, expanded
             if log_prob is not None:

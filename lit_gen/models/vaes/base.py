@@ -166,7 +166,7 @@ def log_px_at(x: Tensor, z: Tensor, likelihood: Callable[[Tensor], Distribution]
     """
     if z.dim() == 2:
         return likelihood(z).log_prob(x)
-    if z.device.type == "cpu" and not torch.is_grad_enabled():
+    if z.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
         # Passes over pixels are several times faster within the processor's cache.
         parts = z.split(max(1, CPU_ROWS // len(x)))
         return torch.cat([_log_px_at_once(x, part, likelihood) for part in parts])
