@@ -1,9 +1,9 @@
 """What a likelihood of K = 5000 samples costs beside the bare matrix products of its decoder.
 
 Ours is what the callback ``Likelihood`` does with every example, ``compiled`` or not: encoding, draws, densities,
-decoding, the likelihood and the sum of the weights. The other side multiplies codes by the decoder's weight matrices into tensors that lie
-ready, as many rows at once as our side decodes, which a CPU does faster than a whole chunk, and does nothing else: no
-bias, no activation.
+decoding, the likelihood and the sum of the weights. The other side multiplies codes by the decoder's weight matrices
+into tensors that lie ready, as many rows at once as our uncompiled side decodes, which a CPU does faster than a whole
+chunk, and does nothing else: no bias, no activation.
 """
 
 import time

@@ -239,11 +239,13 @@ class Judged(NamedTuple):
         x: (B, *event_shape), as the discriminator was given them.
         scores: (B,) raw scores in single precision; (B / m,) where it judges m examples at once.
         features: (B, F) what the scores were read off, or None where nobody has asked for them.
+        gradients: what ``input_gradients`` is of them, or None where it has not been taken yet.
     """
 
     x: Tensor
     scores: Tensor
     features: Tensor | None = None
+    gradients: Tensor | None = None
 
 
 @runtime_checkable

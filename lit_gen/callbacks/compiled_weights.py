@@ -9,7 +9,7 @@ from lit_gen.protocols import ImportanceWeights
 
 
 def compiled_weights(model: ImportanceWeights, device: torch.device) -> ImportanceWeights:
-    """``model`` with its importance weights compiled, or, where ``device`` has no working compiler, a warning and itself.
+    """``model`` with its importance weights compiled; where ``device`` has no working compiler, itself and a warning.
 
     ``torch.compile`` wants a C++ compiler for a CPU (g++, or what the variable CXX names), Triton for a GPU.
     """

@@ -58,8 +58,8 @@ class Likelihood(HeldOutFigures):
         val_num_samples: K at validation; None measures at validation only when that is all that was asked for
             (``lit-gen validate``), with ``num_samples``.
         seed: names the noise.
-        compiled: compile the model's weights by ``torch.compile``: it takes seconds once, and on a CPU saves a seventh of
-            the time, which is worth it for a K of thousands. The figure is the same up to rounding. Without a C++
+        compiled: compile the model's weights by ``torch.compile``: it takes seconds once, and on a CPU saves a seventh
+            of the time, which is worth it for a K of thousands. The figure is the same up to rounding. Without a C++
             compiler (on a GPU, Triton) there is a warning, and they are computed uncompiled.
 
     Raises:

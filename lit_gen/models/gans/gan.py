@@ -23,6 +23,7 @@ from lit_gen.objectives.adversarial.base import has_state
 from lit_gen.protocols import Batch, FollowsSteps, Game, Judged, ReadsFeatures
 from lit_gen.randomness import derive_seed, run_seed, seeded
 from lit_gen.regularizers.adversarial.base import AdversarialRegularizer, acts_after_step
+from lit_gen.regularizers.adversarial.input_gradients import input_gradients
 from lit_gen.tensor import at_least_single, mean_over_batch
 
 
@@ -34,8 +35,8 @@ class GAN(ManualOptimizationModel):
     Every batch is one step of the discriminator, on examples it has not seen in this epoch; every
     ``discriminator_steps``-th batch is one step of the generator too, on latents of its own. A discriminator's step
     generates one batch without a graph and judges it and the real one once each, in one pass where the discriminator
-    treats each example by itself and no regularizer of its looks closer, at features or slopes; a generator's step
-    judges real examples only where the objective or a regularizer looks at them.
+    treats each example by itself and no regularizer looks closer, at features or at slopes on one side alone; a
+    generator's step judges real examples only where the objective or a regularizer looks at them.
 
     Args:
         generator: latents (B, prior.dim) -> examples (B, *event_shape); pixels in [0, 1].
@@ -166,6 +167,20 @@ class GAN(ManualOptimizationModel):
         _, scores, features = self.discriminator.judge(x)
         return Judged(x, at_least_single(scores), at_least_single(features))
 
+    def _judge_together(self, real: Tensor, fake: Tensor, with_gradients: bool) -> tuple[Judged, Judged]:
+        """Both in one pass, and the scores' gradients in both by one more."""
+        examples, num = torch.cat([real, fake]), len(real)
+        if with_gradients and not examples.requires_grad:
+            examples.requires_grad_()
+        scores = self.scores(examples)
+        if not with_gradients:
+            return Judged(real, scores[:num]), Judged(fake, scores[num:])
+        gradients = input_gradients(Judged(examples, scores))
+        return (
+            Judged(examples[:num], scores[:num], gradients=gradients[:num]),
+            Judged(examples[num:], scores[num:], gradients=gradients[num:]),
+        )
+
     def _discriminator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
             generated = self.generator(z)
@@ -175,15 +190,14 @@ class GAN(ManualOptimizationModel):
         """The discriminator's terms on real and generated examples: (B,) each, or ()."""
         regularizers = [term.regularizer for term in due]
         differentiated = {name for regularizer in regularizers for name in regularizer.differentiates}
-        if "real" in differentiated:
-            x = x.detach().requires_grad_()
-        if "fake" in differentiated and not generated.requires_grad:
-            generated = generated.detach().requires_grad_()
-        with_features = any(regularizer.needs_features for regularizer in regularizers)
         if self._judges_together and x.shape == generated.shape:
-            scores, num = self.scores(torch.cat([x, generated])), len(x)
-            real, fake = Judged(x, scores[:num]), Judged(generated, scores[num:])
+            real, fake = self._judge_together(x, generated, bool(differentiated))
         else:
+            if "real" in differentiated:
+                x = x.detach().requires_grad_()
+            if "fake" in differentiated and not generated.requires_grad:
+                generated = generated.detach().requires_grad_()
+            with_features = any(regularizer.needs_features for regularizer in regularizers)
             real, fake = self._judge(x, with_features), self._judge(generated, with_features)
         loss = self.objective.discriminator_loss(real=real.scores, fake=fake.scores)
         terms = {"discriminator_loss": loss, "real_score": real.scores, "fake_score": fake.scores}
@@ -289,7 +303,9 @@ class GAN(ManualOptimizationModel):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        closely = any(part.differentiates or part.needs_features for _, part in self._terms["discriminator"])
+        parts = [part for _, part in self._terms["discriminator"]]
+        one_side = len(frozenset().union(*(part.differentiates for part in parts))) == 1
+        closely = one_side or any(part.needs_features for part in parts)
         self._judges_together = not closely and is_examplewise(self.discriminator)
         shape = data_shape(self)
         if shape is None:

@@ -134,6 +134,39 @@ def test_nothing_is_judged_twice(tiny, objective, regularizers, passes):
     assert made == 2 * [False, True]  # once for each player, with a graph only where the generator moves
 
 
+class NotKnown(MLP):
+    """An MLP that isn't known to treat each example by itself, as no subclass is."""
+
+
+@pytest.mark.parametrize(
+    ("regularizers", "passes"),
+    [
+        ([], 2),  # both kinds of examples at once for the discriminator, fakes for the generator
+        ([R1, R2], 2),
+        ([R1], 3),  # slopes on fakes, at which nobody looks, would cost more than a pass
+        ([R2], 3),
+        ([GradientPenalty], 2),
+        ([lambda weight: R1(weight, every_n_steps=2), R2], 2),
+    ],
+)
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_judging_both_kinds_at_once_changes_nothing(tiny, regularizers, passes, num_micro_batches):
+    ends = {}
+    for kind in (MLP, NotKnown):
+        terms = [one(weight=weight) for one, weight in zip(regularizers, [2.0, 5.0], strict=False)]
+        seed_everything(3)
+        discriminator, rows, num_passes = kind(2, (), [8], nn.Tanh), Rows(), []
+        gan = tiny.gan(discriminator=discriminator, regularizers=terms, num_micro_batches=num_micro_batches)
+        discriminator.register_forward_hook(lambda *_, seen=num_passes: seen.append(1))
+        tiny.trainer(max_steps=4, callbacks=[rows]).fit(gan, tiny.Loader(X, 6))
+        ends[kind] = gan.state_dict(), rows.rows
+        penalised = terms and isinstance(terms[0], GradientPenalty)  # which has a pass of its own
+        expected = passes if kind is MLP else 3
+        assert len(num_passes) == 4 * num_micro_batches * (expected + bool(penalised))
+    for one, other in zip(*ends.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_feature_matching_alone_replaces_the_objective(tiny):
     gan = tiny.gan(discriminator=ReadOff(), regularizers=[FeatureMatching()], adversarial_weight=0.0)
     rows = Rows()
