@@ -25,7 +25,7 @@ from lit_gen.cli.run_record import quiet_libraries
 
 CONFIG = "conf/gans/r3gan_ring.yaml"
 TURN, COUNTED = Turn(20, 150), Turn(2, 10)
-TURNS = 7
+TURNS = 15
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

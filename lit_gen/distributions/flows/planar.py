@@ -35,7 +35,7 @@ class PlanarLayer(Flow):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Mapped:
         raise UserError(
             "a planar flow has no inverse in closed form, so that only its own draws have a density: take IAF or "
-            "RealNVP, or an objective that scores nothing else, which ImportanceWeighted's gradients stl and dreg do"
+            "RealNVP, or an objective that scores no other codes, as ImportanceWeighted's gradients stl and dreg would"
         )
 
 
