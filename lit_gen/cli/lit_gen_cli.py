@@ -107,8 +107,11 @@ class LitGenCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            # jsonargparse's account of a part's constructor that refused its arguments.
-            raise UserError(parser.readable(str(error), self.parser)) from error
+            # A part's constructor refused its arguments; jsonargparse's own account of it is for what has none better.
+            told = error.__cause__ or error.__context__
+            raise UserError(
+                str(told) if isinstance(told, UserError) else parser.readable(str(error), self.parser)
+            ) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = dict(self.config_init.trainer)

@@ -56,10 +56,10 @@ def data_shape(model) -> tuple[int, ...] | None:
     return None if shape is None else tuple(shape)
 
 
-def check_training_split(model) -> None:
-    """Show ``model.check_data`` every training example once, each rank its share.
+def check_splits(model) -> None:
+    """Show ``model.check_data`` every example of every split once, each rank its share.
 
-    Of data that are binarized or can't be read in order, its first batches must do.
+    Of data that are binarized or can't be read in order, its batches must do as they come.
 
     Raises:
         UserError: as ``check_data``.
@@ -67,5 +67,7 @@ def check_training_split(model) -> None:
     trainer = model.trainer
     data = trainer.datamodule
     if getattr(data, "binarization", None) == "none" and hasattr(data, "reference_loader"):
-        for batch in islice(data.reference_loader("train"), int(trainer.fast_dev_run) or None):
-            model.check_data(batch.x)
+        for split in ("train", "val", "test"):
+            if data.num_examples(split):
+                for batch in islice(data.reference_loader(split), int(trainer.fast_dev_run) or None):
+                    model.check_data(batch.x)

@@ -57,5 +57,6 @@ class Wrapper(nn.Module):
 
     def _judge(self, x: Tensor) -> Judged:
         """(B, *in_shape) -> scores (B,) and features (B, F), from one pass."""
-        _, scores, features = self.network.judge(self.enter(x))
-        return Judged(x, self.leave(scores, x), None if features is None else self.leave(features, x))
+        judged = self.network.judge(self.enter(x))
+        features = None if judged.features is None else self.leave(judged.features, x)
+        return Judged(x, self.leave(judged.scores, x), features)

@@ -14,7 +14,7 @@ from lit_gen.metrics.bits_per_dim import bits_per_dim
 from lit_gen.models.autoregressive.causality import check_causality
 from lit_gen.models.autoregressive.drawing import draw_cells, num_cells_of_rows
 from lit_gen.models.base import GenerativeModel
-from lit_gen.models.dry_run import check_training_split, data_shape, try_network, undisturbed
+from lit_gen.models.dry_run import check_splits, data_shape, try_network, undisturbed
 from lit_gen.models.moving_average import ExponentialMovingAverage
 from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.protocols import AutoregressiveNetwork, Batch
@@ -94,12 +94,12 @@ class AutoregressiveModel(GenerativeModel):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        check_training_split(self)
+        check_splits(self)
 
     def check_data(self, x: Tensor) -> None:
         """Refuse (B, *event_shape) examples that the likelihood is not of.
 
-        Called on the training split once, on the first batch of each epoch and on every batch of an evaluation.
+        Called on every split before the first step, on the first batch of each epoch and in every evaluation.
 
         Raises:
             UserError: there are some.

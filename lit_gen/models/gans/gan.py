@@ -164,8 +164,8 @@ class GAN(ManualOptimizationModel):
         if isinstance(self.discriminator, ReadsFeatures):
             features = self.discriminator.features(x)
             return Judged(x, at_least_single(self.discriminator.from_features(features)), at_least_single(features))
-        _, scores, features = self.discriminator.judge(x)
-        return Judged(x, at_least_single(scores), at_least_single(features))
+        judged = self.discriminator.judge(x)
+        return Judged(x, at_least_single(judged.scores), at_least_single(judged.features))
 
     def _judge_together(self, real: Tensor, fake: Tensor, with_gradients: bool) -> tuple[Judged, Judged]:
         """Both in one pass, and the scores' gradients in both by one more."""

@@ -10,7 +10,7 @@ from torch.optim import Adam
 
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
-from lit_gen.models.dry_run import check_training_split
+from lit_gen.models.dry_run import check_splits
 from lit_gen.models.frozen import frozen
 from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.objectives.variational import ELBO, Bound, Inference, VariationalObjective, draw
@@ -56,7 +56,7 @@ class LatentVariableModel(GenerativeModel):
     def check_data(self, x: Tensor) -> None:
         """Refuse (B, *event_shape) examples that the likelihood is not of.
 
-        Called on the training split once, on the first batch of each epoch and on every batch of an evaluation.
+        Called on every split before the first step, on the first batch of each epoch and in every evaluation.
 
         Raises:
             UserError: there are some.
@@ -68,7 +68,7 @@ class LatentVariableModel(GenerativeModel):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        check_training_split(self)
+        check_splits(self)
         self._following = [part for part in self.modules() if isinstance(part, FollowsSteps)]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

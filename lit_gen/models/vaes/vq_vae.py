@@ -11,7 +11,7 @@ from torch.optim import Adam
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
-from lit_gen.models.dry_run import check_training_split, data_shape, try_network, undisturbed
+from lit_gen.models.dry_run import check_splits, data_shape, try_network, undisturbed
 from lit_gen.models.one_optimizer import one_optimizer
 from lit_gen.models.vaes.base import check_described, start_decoder_at_mean
 from lit_gen.models.vaes.vae import Prediction
@@ -131,7 +131,7 @@ class VQVAE(GenerativeModel):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        check_training_split(self)
+        check_splits(self)
 
     def check_data(self, x: Tensor) -> None:
         """Refuse (B, *event_shape) examples that the likelihood is not of.
