@@ -1,12 +1,14 @@
 """Likelihoods in compiled code are those of the uncompiled model, noise and all."""
 
 import os
+import pickle
 import subprocess
 import sys
 
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from torch._dynamo.utils import counters
 
 from lit_gen.callbacks.compiled_weights import compiled_weights
 from lit_gen.callbacks.likelihood import Likelihood, estimate_log_px
@@ -43,28 +45,40 @@ def estimate(weights, x):
 def test_the_figures_are_the_same(scale):
     model = build(scale)
     grey = torch.rand(3, *IMAGE)
+    torch.compiler.reset()
+    counters.clear()
+    compiled = compiled_weights(model, grey.device)
+    assert compiled is not model
     for x in (grey.round(), grey):
-        ours, uncompiled = estimate(compiled_weights(model, x.device), x), estimate(model, x)
+        ours, uncompiled = estimate(compiled, x), estimate(model, x)
         for mine, theirs in zip(ours, uncompiled, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=2e-5, atol=1e-4)
+    assert counters["stats"]["unique_graphs"] >= 2  # of the probe and of the weights
+    assert not counters["graph_break"]  # each would cost what compiling saves
 
 
 def test_the_callback_computes_by_them(tmp_path, monkeypatch):
     figures = {}
-    compiled = []
-    real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: compiled.append(args) or real(*args, **kwargs))
+    compiled, compiler = [], torch.compile
+
+    def watched(function, **options):
+        compiled.append(function.__name__)
+        return compiler(function, **options)
+
+    monkeypatch.setattr(torch, "compile", watched)
     for flag in (False, True):
+        callback = Likelihood(num_samples=50, compiled=flag)
         trainer = Trainer(
             accelerator="cpu",
             logger=False,
-            callbacks=[Likelihood(num_samples=50, compiled=flag)],
+            callbacks=[callback],
             default_root_dir=tmp_path,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         (figures[flag],) = trainer.test(build(), Digits(image_shape=IMAGE, binarization="dynamic"), verbose=False)
-        assert bool(compiled) == flag
+        assert ("log_importance_weights" in compiled) == flag
+        pickle.dumps(callback)  # as a strategy that spawns processes does
     assert figures[True]["test/nll_nats_k50"] == pytest.approx(figures[False]["test/nll_nats_k50"], abs=1e-4)
 
 

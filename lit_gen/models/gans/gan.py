@@ -35,8 +35,8 @@ class GAN(ManualOptimizationModel):
     Every batch is one step of the discriminator, on examples it has not seen in this epoch; every
     ``discriminator_steps``-th batch is one step of the generator too, on latents of its own. A discriminator's step
     generates one batch without a graph and judges it and the real one once each, in one pass where the discriminator
-    treats each example by itself and no regularizer looks closer, at features or at slopes on one side alone; a
-    generator's step judges real examples only where the objective or a regularizer looks at them.
+    treats each example by itself and no regularizer in that step looks closer, at features or at slopes on one side
+    alone; a generator's step judges real examples only where the objective or a regularizer looks at them.
 
     Args:
         generator: latents (B, prior.dim) -> examples (B, *event_shape); pixels in [0, 1].
@@ -112,7 +112,7 @@ class GAN(ManualOptimizationModel):
         self._listed: list[nn.Parameter] = []  # the discriminator's, while fitting
         self._standing: dict[str, Tensor] = {}
         self._state_is_observed = has_state(objective)
-        self._judges_together = False
+        self._is_examplewise = False
 
     def play(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         x = batch.x  # (B, *event_shape)
@@ -170,15 +170,13 @@ class GAN(ManualOptimizationModel):
     def _judge_together(self, real: Tensor, fake: Tensor, with_gradients: bool) -> tuple[Judged, Judged]:
         """Both in one pass, and the scores' gradients in both by one more."""
         examples, num = torch.cat([real, fake]), len(real)
-        if with_gradients and not examples.requires_grad:
-            examples.requires_grad_()
         scores = self.scores(examples)
         if not with_gradients:
             return Judged(real, scores[:num]), Judged(fake, scores[num:])
         gradients = input_gradients(Judged(examples, scores))
         return (
-            Judged(examples[:num], scores[:num], gradients=gradients[:num]),
-            Judged(examples[num:], scores[num:], gradients=gradients[num:]),
+            Judged(real, scores[:num], gradients=gradients[:num]),
+            Judged(fake, scores[num:], gradients=gradients[num:]),
         )
 
     def _discriminator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
@@ -190,14 +188,16 @@ class GAN(ManualOptimizationModel):
         """The discriminator's terms on real and generated examples: (B,) each, or ()."""
         regularizers = [term.regularizer for term in due]
         differentiated = {name for regularizer in regularizers for name in regularizer.differentiates}
-        if self._judges_together and x.shape == generated.shape:
-            real, fake = self._judge_together(x, generated, bool(differentiated))
+        with_features = any(regularizer.needs_features for regularizer in regularizers)
+        if "real" in differentiated:
+            x = _own(x)
+        if "fake" in differentiated:
+            generated = _own(generated)
+        # Slopes on one side, taken in a joint pass, would be taken on both.
+        together = self._is_examplewise and not with_features and len(differentiated) != 1
+        if together and x.shape == generated.shape:
+            real, fake = self._judge_together(x, generated, with_gradients=bool(differentiated))
         else:
-            if "real" in differentiated:
-                x = x.detach().requires_grad_()
-            if "fake" in differentiated and not generated.requires_grad:
-                generated = generated.detach().requires_grad_()
-            with_features = any(regularizer.needs_features for regularizer in regularizers)
             real, fake = self._judge(x, with_features), self._judge(generated, with_features)
         loss = self.objective.discriminator_loss(real=real.scores, fake=fake.scores)
         terms = {"discriminator_loss": loss, "real_score": real.scores, "fake_score": fake.scores}
@@ -303,10 +303,7 @@ class GAN(ManualOptimizationModel):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        parts = [part for _, part in self._terms["discriminator"]]
-        one_side = len(frozenset().union(*(part.differentiates for part in parts))) == 1
-        closely = one_side or any(part.needs_features for part in parts)
-        self._judges_together = not closely and is_examplewise(self.discriminator)
+        self._is_examplewise = is_examplewise(self.discriminator)
         shape = data_shape(self)
         if shape is None:
             return
@@ -326,3 +323,8 @@ class GAN(ManualOptimizationModel):
             for network in [] if generator is None else networks_with_reference(generator):
                 with seeded(derive_seed(run_seed(), "reference latents"), self.device):
                     network.set_reference(self.draw_latents(network.num_reference))
+
+
+def _own(x: Tensor) -> Tensor:
+    """``x`` as a node of this step's alone: the weights may depend on ``x`` too, by steps that are looked through."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()

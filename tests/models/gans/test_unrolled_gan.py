@@ -15,7 +15,7 @@ from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.adversarial.wasserstein import Wasserstein
 from lit_gen.regularizers.adversarial.gradient_penalty import GradientPenalty
 from lit_gen.regularizers.adversarial.weight_clipping import WeightClipping
-from lit_gen.regularizers.adversarial.zero_centered import R1
+from lit_gen.regularizers.adversarial.zero_centered import R1, R2
 
 X = torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
 
@@ -44,6 +44,13 @@ class KeepGradients(Callback):
             self.optimizer_state = copy.deepcopy(trainer.optimizers[0].state_dict())
 
 
+def flatness(discriminator, x):
+    """R1's or R2's term, of weight 1."""
+    x = x.detach().requires_grad_()
+    [slope] = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
+    return slope.square().sum(1).mean() / 2
+
+
 def by_hand(model, generator, keep, x, z, num_steps, make):
     """The generator's loss at these weights: a real discriminator steps by a real optimizer, then judges."""
     discriminator = copy.deepcopy(keep.discriminator)
@@ -53,14 +60,24 @@ def by_hand(model, generator, keep, x, z, num_steps, make):
     for _ in range(num_steps):
         optimizer.zero_grad()
         objective = model.objective
-        objective.discriminator_loss(real=discriminator(x), fake=discriminator(fake)).mean().backward()
+        loss = objective.discriminator_loss(real=discriminator(x), fake=discriminator(fake)).mean()
+        for penalty in model.regularizers:
+            loss = loss + penalty.weight * flatness(discriminator, x if isinstance(penalty, R1) else fake)
+        loss.backward()
         optimizer.step()
     return objective.generator_loss(real=None, fake=discriminator(generator(z))).mean().item()
 
 
+class NotKnown(MLP):
+    """An MLP that isn't known to treat each example by itself, so that each kind is judged apart."""
+
+
 @pytest.mark.parametrize("make", [SGD, Adam])
-def test_the_generators_gradient_is_that_of_finite_differences_through_the_steps(tiny, make):
-    model = game(make=make).double()
+@pytest.mark.parametrize("penalties", [[], [R1], [R2], [R1, R2]])
+@pytest.mark.parametrize("kind", [MLP, NotKnown])
+def test_the_generators_gradient_is_that_of_finite_differences_through_the_steps(tiny, make, penalties, kind):
+    terms = [penalty(weight=30.0) for penalty in penalties]
+    model = game(make=make, discriminator=kind(2, (), [5], nn.Tanh), regularizers=terms).double()
     keep, draws = KeepGradients(), []
     take = model.draw_latents
     model.draw_latents = lambda num: draws.append(take(num).double()) or draws[-1]
