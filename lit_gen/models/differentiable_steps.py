@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Optimizer, Rprop
 
 from lit_gen.distributed import mean_over_ranks
 from lit_gen.errors import UserError
@@ -16,12 +16,12 @@ TINY = 1e-30
 
 
 def check_differentiable(optimizer: Optimizer) -> None:
-    """Refuse an optimizer whose steps torch cannot differentiate.
+    """Refuse an optimizer whose steps torch cannot differentiate, or have no derivative but 0 (Rprop's, of signs).
 
     Raises:
         UserError: it is one.
     """
-    if "differentiable" not in optimizer.defaults:
+    if "differentiable" not in optimizer.defaults or isinstance(optimizer, Rprop):
         raise UserError(
             f"{type(optimizer).__name__}'s steps cannot be differentiated, as looking ahead does: take one of "
             f"torch.optim with a 'differentiable' argument, such as Adam, SGD or RMSprop"

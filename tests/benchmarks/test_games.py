@@ -19,7 +19,9 @@ def test_no_network_is_run_more_often_than_by_hand(name, tmp_path):
     assert result.ok
 
 
-@pytest.mark.parametrize("name", ["relativistic pairs", "boundary seeking", "f: Neyman", "f: alpha 0.5"])
+@pytest.mark.parametrize(
+    "name", [name for name, game in game_steps.HAND.items() if game.discriminator_steps == 1 and game.penalty is None]
+)
 def test_the_hand_written_loops_take_the_same_steps(name, tmp_path):
     """A game by hand ends with the weights of ours, given its batches and its latents."""
     turn = game_steps.Turn(1, 3)
@@ -32,7 +34,6 @@ def test_the_hand_written_loops_take_the_same_steps(name, tmp_path):
     draws = iter(z)
     ours.trainer = cli.trainer
     ours.setup("fit")
-    assert ours._judges_together
     ours.draw_latents = lambda num: next(draws)
     step = game_steps.hand_written(game_steps.HAND[name], theirs.train())
     cli.trainer.strategy.model = ours

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer, seed_everything
@@ -154,6 +155,17 @@ class Reference(LightningDataModule):
         return self.loader
 
 
+def replayed(noise: Callable, number: int, table: NoiseTable, real: Tensor) -> tuple[Tensor, ...]:
+    """A regularizer's own ``noise``, of uniform numbers by the row of the data."""
+    draw, rand = make_generator("penalty", number, table.step), torch.rand
+
+    def uniform(num: int, *shape: int, **options: object) -> Tensor:
+        return rand(NUM_EXAMPLES, *shape, generator=draw)[table.rows]
+
+    with patch.multiple(torch, rand=uniform, rand_like=lambda x: uniform(*x.shape)):
+        return noise(real)
+
+
 def game(name: str, table: NoiseTable) -> GAN:
     torch.manual_seed(0)
     make = cases()[name]
@@ -168,14 +180,7 @@ def game(name: str, table: NoiseTable) -> GAN:
         discriminator_optimizer=partial(Adam, lr=0.01),
     )
     for number, regularizer in enumerate(model.regularizers):
-        own = regularizer.noise(torch.zeros(1, 2))
-
-        def replayed(real, number=number, own=own):
-            draw = make_generator("penalty", number, table.step)
-            rows = [torch.rand(NUM_EXAMPLES, *part.shape[1:], generator=draw) for part in own]
-            return tuple(part[table.rows] for part in rows)
-
-        regularizer.noise = replayed
+        regularizer.noise = partial(replayed, regularizer.noise, number, table)
     return model
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
-from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
+from torch.optim import LBFGS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, RAdam, RMSprop, Rprop
 
 from lit_gen.errors import UserError
 from lit_gen.models.differentiable_steps import check_differentiable, look_ahead
@@ -19,7 +19,12 @@ OPTIMIZERS = [
     partial(Adam, lr=0.01, fused=True),
     partial(AdamW, lr=0.01),
     partial(RMSprop, lr=0.01),
+    partial(RMSprop, lr=0.01, centered=True, momentum=0.5),
     partial(Adagrad, lr=0.1),
+    partial(Adadelta, lr=1.0),
+    partial(Adamax, lr=0.01),
+    partial(RAdam, lr=0.01),
+    partial(Adam, lr=0.01, amsgrad=True),
 ]
 X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -102,6 +107,7 @@ def test_a_gradient_that_is_zero_from_the_start_gives_no_nan():
     assert gradient.isfinite()
 
 
-def test_an_optimizer_that_torch_cannot_differentiate_is_refused():
-    with pytest.raises(UserError, match="LBFGS's steps cannot be differentiated"):
-        check_differentiable(LBFGS(network().parameters()))
+@pytest.mark.parametrize("kind", [LBFGS, Rprop])  # Rprop's steps are of the gradient's signs
+def test_an_optimizer_that_cannot_be_differentiated_is_refused(kind):
+    with pytest.raises(UserError, match=f"{kind.__name__}'s steps cannot be differentiated"):
+        check_differentiable(kind(network().parameters()))
