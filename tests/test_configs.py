@@ -1,9 +1,15 @@
 """Every config is built and run for two batches of everything, on the CPU."""
 
 import json
+from bisect import bisect
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from torch.optim import Adam
+from torch.optim.lr_scheduler import MultiStepLR
 
 from lit_gen.cli.list_configs import find_configs, title
 from lit_gen.cli.main import main
@@ -58,3 +64,20 @@ def test_config_says_what_it_is(config):
 
 def test_there_are_configs_of_each_family():
     assert {config.parent.name for config in CONFIGS} >= {"vaes", "gans", "classifiers"}
+
+
+@pytest.mark.parametrize("name", ["iwae_mnist_full", "iwae_2layer_mnist"])
+def test_the_papers_learning_rates(name):
+    """Burda et al. 2016, Section 5: 3^i epochs of batches of 20 at 0.001 * 10^(-i/7), i = 0 to 7."""
+    config = yaml.safe_load(Path(f"conf/vaes/{name}.yaml").read_text())
+    model, epochs = config["model"]["init_args"], [3**i for i in range(8)]
+    assert config["trainer"]["max_epochs"] == sum(epochs) == 3280
+    steps_per_epoch = 55_000 // config["data"]["init_args"]["batch_size"]  # 5,000 are held out
+    assert steps_per_epoch == 2750
+    optimizer = Adam([torch.zeros(1, requires_grad=True)], lr=model["optimizer"]["init_args"]["lr"])
+    scheduler = MultiStepLR(optimizer, **model["scheduler"]["init_args"])
+    for stage, last in enumerate(accumulate(epochs)):
+        for step in (last * steps_per_epoch - 1, last * steps_per_epoch):
+            rate = scheduler.base_lrs[0] * scheduler.gamma ** bisect(sorted(scheduler.milestones), step)
+            following = min(7, stage + (step == last * steps_per_epoch))
+            assert rate == pytest.approx(1e-3 * 10 ** (-following / 7))

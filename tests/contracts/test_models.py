@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributions import Distribution
 
+from lit_gen.callbacks.likelihood import estimate_log_px
 from lit_gen.distributions.bernoulli import BernoulliHead
 from lit_gen.distributions.categorical import CategoricalHead
 from lit_gen.distributions.conditional_prior import ConditionalPrior
@@ -60,6 +61,7 @@ from lit_gen.objectives.reconstruction import CrossEntropy, SquaredError
 from lit_gen.objectives.total_correlation import BetaTCVAE
 from lit_gen.objectives.variational import ELBO, ImportanceWeighted
 from lit_gen.protocols import Batch, Codes, Completes, ImportanceWeights, PriorQuantiles, Samples
+from lit_gen.randomness import seeded
 from lit_gen.regularizers.contractive import Contractive
 from lit_gen.regularizers.sparsity import KLSparsity, L1Sparsity
 
@@ -399,6 +401,29 @@ def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
         terms = model.validation_step(Batch(x, rows % 3, rows), 0)
     assert all(value.shape == (12,) for value in terms.values())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "make", [name for name, build in MODELS.items() if isinstance(build(), ImportanceWeights)], indirect=True
+)
+@pytest.mark.parametrize("num_samples", [3, 30])  # in groups of examples, and one by one
+def test_a_likelihood_by_importance_weights_does_not_depend_on_how_the_set_is_cut(make, num_samples):
+    model = make().eval()
+    x, index = loader_of(model).x.round(), torch.arange(12)
+    label = index % 3
+
+    def measure(parts):
+        log_px = torch.empty(12, dtype=torch.float64)
+        for part in parts:
+            with torch.no_grad(), seeded(0, x.device):
+                log_px[part] = estimate_log_px(model, x[part], part.tolist(), num_samples, 20, 0, label[part]).log_px
+        return log_px
+
+    whole = measure([index])
+    shuffled = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    ranks = [index[rank::3] for rank in range(3)]
+    for parts in (index.split(1), index.split(5), shuffled.split(4), ranks):
+        torch.testing.assert_close(measure(parts), whole, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("vae", "iwae"))])

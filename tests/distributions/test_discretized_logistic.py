@@ -1,6 +1,7 @@
 """Rounded logistic variables against sums over all levels and against the formula of the paper in double precision."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from lit_gen.distributions.discretized_logistic import (
     logistic_level_log_prob,
     logistic_level_mean,
 )
+from lit_gen.distributions.discretized_logistic_mixture import DiscretizedLogisticMixtureHead
+from lit_gen.distributions.pixel_logistic_mixture import PixelLogisticMixtureHead
 from lit_gen.errors import UserError
 
 LEVELS = torch.arange(256) / 255
@@ -73,14 +76,25 @@ def test_draws_are_levels_in_the_right_shares(loc, log_scale):
     torch.testing.assert_close(seen.cumsum(0), probability.cumsum(0), atol=0.012, rtol=0)
 
 
-def test_density_mean_and_draws_share_the_floor():
+HEADS = {
+    "one logistic": (DiscretizedLogisticHead, [0.0, -100.0]),
+    "two alike, mixed": (partial(DiscretizedLogisticMixtureHead, 2), [0.0, 0.0, 0.0, 0.0, -100.0, -100.0]),
+    "of whole pixels": (partial(PixelLogisticMixtureHead, 2, num_channels=1), [0.0, 0.0, 0.0, 0.0, -100.0, -100.0]),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_density_mean_and_draws_share_the_floor(kind):
     """A scale clamped in sampling but not in the density (or the reverse) is a likelihood of another model."""
     torch.manual_seed(0)
-    params = torch.stack([torch.zeros(1, 1), torch.full((1, 1), -100.0)], 1)
-    p = DiscretizedLogisticHead(min_scale=0.05)(params)
-    torch.testing.assert_close(p.log_scale, torch.tensor([[math.log(0.05)]]))
+    make, params = HEADS[kind]
+    p = make(min_scale=0.05)(torch.tensor(params).view(1, -1, 1, 1, 1))
     # of a logistic variable: pi * scale / sqrt(3), here in units of [0, 1]
-    assert p.sample((50_000,)).std().item() == pytest.approx(0.5 * 0.05 * math.pi / math.sqrt(3), rel=0.02)
+    expected = pytest.approx(0.5 * 0.05 * math.pi / math.sqrt(3), rel=0.02)
+    assert p.sample((50_000,)).std().item() == expected
+    probability = make(min_scale=0.05)(torch.tensor(params).view(1, -1, 1, 1, 1).expand(256, -1, 1, 1, 1))
+    share = probability.log_prob(LEVELS.view(-1, 1, 1, 1)).exp()
+    assert ((share * LEVELS.square()).sum() - (share * LEVELS).sum().square()).sqrt().item() == expected
 
 
 @pytest.mark.parametrize("log_scale", [-1e4, -100.0, 0.0, 60.0, 1e4])

@@ -248,3 +248,14 @@ def test_a_schedule_may_watch_the_validation_loss(tiny):
     vae = tiny.vae(optimizer=partial(SGD, lr=1e-3), scheduler=watch)
     trainer.fit(vae, tiny.Loader(X, 6), tiny.Loader(X, 6))
     assert trainer.optimizers[0].param_groups[0]["lr"] < 1e-3
+
+
+def test_an_example_that_is_not_finite_shows_in_the_figure_that_chooses_checkpoints(tiny):
+    model = tiny.vae()
+    values = torch.arange(6.0)
+    model.validation_step = lambda batch, batch_idx: {"loss": values[batch.index]}
+    data = tiny.TensorData(torch.rand(6, 1, 4, 4), 4)
+    trainer = tiny.trainer()
+    assert trainer.validate(model, datamodule=data, verbose=False)[0]["val/loss"] == 2.5
+    values[5] = torch.nan
+    assert math.isnan(trainer.validate(model, datamodule=data, verbose=False)[0]["val/loss"])

@@ -81,6 +81,22 @@ def test_the_optimal_discriminator_tells_the_densities_apart_as_derived(game, a,
     assert (got - ((1 - a) * p + b * q) / (p + q))[within].abs().max() < 0.03
 
 
+@pytest.mark.parametrize(("fake_smoothing", "pull"), [(0.0, 8.0), (0.1, 0.0)])
+def test_smoothing_both_sides_leaves_stray_examples_where_they_are(fake_smoothing, pull):
+    """Salimans et al. 2016, Section 3.4: of (p + b q) / (p + q) nothing but b is left where p is all but 0.
+
+    Half of the generator's examples are about 8, where a normal p's score is -8: against the optimal discriminator, as
+    the test above has it, the generator's gradient in its logit is the difference of both scores, if b is 0.
+    """
+    x = torch.tensor([8.0], dtype=torch.float64, requires_grad=True)
+    p, stray = Normal(x.new_tensor(0.0), x.new_tensor(1.0)), Normal(x.new_tensor(8.0), x.new_tensor(1.0))
+    q = (p.log_prob(x).exp() + stray.log_prob(x).exp()) / 2
+    ratio = (p.log_prob(x).exp() + fake_smoothing * q) / ((1 - fake_smoothing) * q)  # D / (1 - D)
+    loss = NonSaturating(fake_smoothing=fake_smoothing).generator_loss(real=None, fake=ratio.log())
+    [gradient] = torch.autograd.grad(loss.sum(), x)
+    assert gradient.item() == pytest.approx(pull, abs=1e-6)
+
+
 def divergence_of(divergence):
     """D_f(P || Q) by quadrature over f; for Gaussians the closed forms below are the independent check of it."""
     log_p, log_q = P.log_prob(X), Q.log_prob(X)
