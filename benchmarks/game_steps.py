@@ -40,6 +40,7 @@ class ByHand(NamedTuple):
         penalty: of the discriminator, and examples and scores of either kind -> the scalar to add.
         discriminator_steps: for each of the generator.
         after_discriminator: done with the discriminator after each of its steps.
+        generator_penalty: of the features of fakes -> the scalar to add.
         after_generator: done with the mean scores of real and fake after each of the generator's steps.
     """
 
@@ -49,6 +50,7 @@ class ByHand(NamedTuple):
     penalty: Callable[..., Tensor] | None = None
     discriminator_steps: int = 1
     after_discriminator: Callable[[nn.Module], None] | None = None
+    generator_penalty: Callable[[Tensor], Tensor] | None = None
     after_generator: Loss | None = None
 
 
@@ -67,6 +69,12 @@ def gradient_penalty(discriminator: nn.Module, x: Tensor, fake: Tensor, *scores:
     mix = torch.rand(len(x), 1)
     between = (mix * x + (1 - mix) * fake).requires_grad_()
     return (slope(discriminator(between), between).norm(dim=1) - 1).square().mean()
+
+
+def pulling_away(features: Tensor) -> Tensor:
+    """A tenth of the mean squared cosine of two examples' features."""
+    unit, num = F.normalize(features), len(features)
+    return 0.1 * ((unit @ unit.T).square().sum() - num) / (num * (num - 1))
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -135,6 +143,9 @@ HAND: dict[str, ByHand] = {
         penalty=r1_r2,
     ),
     "energy-based": ByHand(lambda r, f: (r + F.relu(1 - f)).mean(), lambda r, f: f.mean()),
+    "energy-based, pulling away": ByHand(
+        lambda r, f: (r + F.relu(1 - f)).mean(), lambda r, f: f.mean(), generator_penalty=pulling_away
+    ),
     "boundary equilibrium": equilibrium(),
 }
 """The objectives of ``benchmarks.games`` by hand."""
@@ -185,8 +196,13 @@ def hand_written(game: ByHand, model) -> Callable[[Tensor], None]:
             return
         discriminator.requires_grad_(False)
         real = discriminator(x.detach()) if game.generator_sees_real else None
-        fake = discriminator(generator(torch.randn(len(x), dim)))
-        loss = game.generator_loss(real, fake)
+        fakes = generator(torch.randn(len(x), dim))
+        if game.generator_penalty is None:
+            fake = discriminator(fakes)
+            loss = game.generator_loss(real, fake)
+        else:
+            _, fake, features, _ = discriminator.judge(fakes)
+            loss = game.generator_loss(real, fake) + game.generator_penalty(features)
         for_generator.zero_grad()
         loss.backward()
         for_generator.step()

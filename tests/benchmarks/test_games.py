@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import game_steps, games
+from lit_gen.models.gans.terms import Due
 from lit_gen.objectives import BoundaryEquilibrium
 from lit_gen.regularizers import WeightClipping
 
@@ -51,7 +52,8 @@ def test_the_hand_written_loops_take_the_same_steps(name, tmp_path):
     for batch in x[:2]:
         for losses, optimizer, player in zip(terms, optimizers, ("discriminator", "generator"), strict=True):
             optimizer.zero_grad()
-            losses(batch, ours.draw_latents(128))[f"{player}_loss"].mean().backward()
+            due = [Due(*term, ()) for term in ours._terms[player]]
+            losses(batch, ours.draw_latents(128), due)[f"{player}_loss"].mean().backward()
             optimizer.step()
     for player in ("generator", "discriminator"):
         after = [list(getattr(model, player).parameters()) for model in (ours, theirs)]
