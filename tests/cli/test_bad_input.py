@@ -194,6 +194,7 @@ CONSTRUCTORS = {
     "--data.batch_size=0": "batch_size must be at least 1, got 0",
     "--data.binarization=dynmic": "did you mean 'dynamic'?",
     "--model.prior.dim=0": "at least 1, got",
+    "--model.beta=-1": "must not be negative, got -1.0",
     "--model.posterior.scale=-1.0": "scale must be positive, got -1.0",
     "--model.objective={class_path: lit_gen.objectives.ELBO, init_args: {num_samples: 0}}": "at least 1, got 0",
     "--model.objective={class_path: lit_gen.objectives.ImportanceWeighted, init_args: {num_samples: 0}}": (

@@ -34,6 +34,9 @@ class LatentVariableModel(GenerativeModel):
         optimizer: makes the optimizer from the parameters.
         scheduler: makes the learning-rate schedule from the optimizer; it counts optimizer steps
             (``ReduceLROnPlateau`` watches val/loss).
+
+    Raises:
+        UserError: a negative beta.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class LatentVariableModel(GenerativeModel):
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
+        if not callable(beta) and not beta >= 0:
+            raise UserError(f"beta, the KL's weight, must not be negative, got {beta}")
         self.objective = ELBO() if objective is None else objective
         self.beta = beta
         self.optimizer = optimizer
