@@ -154,11 +154,8 @@ class Likelihood(HeldOutFigures):
                 given = (batch.label,) if isinstance(pl_module, Conditional) else ()
                 self._metric.update(log_prob(batch.x, *given))
                 return
-            model, index, num_samples = (
-                self._weighing(trainer, pl_module),
-                batch.index.tolist(),
-                self._sampling.num_samples,
-            )
+            model = self._weighing(trainer, pl_module)
+            index, num_samples = batch.index.tolist(), self._sampling.num_samples
             estimate = estimate_log_px(model, batch.x, index, num_samples, self.chunk_size, self.seed, batch.label)
             self._metric.update(estimate.log_px)
             self._sampling.update(estimate)
