@@ -189,6 +189,8 @@ class Alpha(Divergence):
         power = self.alpha / (self.alpha - 1)
         if self.alpha > 1:
             return ((score * (self.alpha - 1) + 1).clamp_min(0.0) ** power - 1) / self.alpha
-        # t (alpha - 1) + 1 = (1 - alpha) softplus(-v) by its logarithm: it falls as exp(-v); powers may be negative.
-        log_softplus = torch.where(score > 30, -score, softplus(-score.clamp_max(30)).log())
-        return ((power * (log_softplus + math.log(1 - self.alpha))).exp() - 1) / self.alpha
+        # t (alpha - 1) + 1 = (1 - alpha) softplus(-v), by the softplus' logarithm, which falls as -v: powers may be
+        # negative. Constants are taken together, as each operation on few numbers costs as much as one on many.
+        other = -score
+        log_softplus = torch.where(other < -30, other, softplus(other.clamp_min(-30)).log())
+        return (power * log_softplus).exp() * ((1 - self.alpha) ** power / self.alpha) - 1 / self.alpha
