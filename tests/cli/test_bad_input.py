@@ -25,22 +25,6 @@ def run(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def refused(tmp_path, capsys):
-    """Run the command line; the one line it refuses with."""
-
-    def refused(*arguments: str) -> str:
-        assert main([*arguments]) == 2
-        told = capsys.readouterr().err.strip()
-        assert told.startswith("lit-gen: error: ")
-        assert "\n" not in told
-        assert "Traceback" not in told
-        assert len(told) < 400
-        return told
-
-    return refused
-
-
 def fit(tmp_path: Path, *arguments: str, config: str = CONFIG) -> list[str]:
     return ["fit", "--config", config, *SHORT, f"--runs={tmp_path / 'runs'}", *arguments]
 
