@@ -16,6 +16,7 @@ from lit_gen.callbacks.filters import Filters
 from lit_gen.callbacks.free_energy_gap import FreeEnergyGap
 from lit_gen.callbacks.gradient_norms import GradientNorms
 from lit_gen.callbacks.interpolation import Interpolation
+from lit_gen.callbacks.intervals import EpochPicture, FinalValidation
 from lit_gen.callbacks.latent_manifold import LatentManifold
 from lit_gen.callbacks.latent_traversal import LatentTraversal
 from lit_gen.callbacks.likelihood import Likelihood

@@ -1,16 +1,17 @@
 """Pictures of what a model draws of each class."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.intervals import EpochPicture
 from lit_gen.callbacks.pictures import image_grid, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import SamplesOfClasses
 from lit_gen.randomness import derive_seed, seed_torch, seeded
 
 
-class ClassGrid(Callback):
+class ClassGrid(EpochPicture):
     """Saves ``samples/classes_<step>.png``, one row a class.
 
     All rows start from the same noise: where the model has a latent besides the class, a column shows one latent in
@@ -29,8 +30,8 @@ class ClassGrid(Callback):
         for name, value in [("num_columns", num_columns), ("every_n_epochs", every_n_epochs)]:
             if value < 1:
                 raise UserError(f"ClassGrid needs {name} of at least 1, got {value}.")
+        super().__init__(every_n_epochs, at_start=False)
         self.num_columns = num_columns
-        self.every_n_epochs = every_n_epochs
         self.seed = seed
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -43,9 +44,8 @@ class ClassGrid(Callback):
         if len(shape) != 3:
             raise UserError(f"ClassGrid draws images, but an example of these data has shape {shape}.")
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs:
-            return
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See the base class."""
         device, seed = pl_module.device, derive_seed(self.seed, "class_grid")
         # Every rank draws, though one picture is kept: a model whose weights are sharded needs all of them.
         with eval_mode(pl_module), seeded(seed, device):

@@ -1,10 +1,10 @@
 """Pictures of two-dimensional codes, coloured by class."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 
 from lit_gen.callbacks.coded_split import check_codes, coded_split
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.callbacks.pictures import save_picture
 from lit_gen.callbacks.scatter import scatter
 from lit_gen.errors import UserError
@@ -45,9 +45,7 @@ class CodeScatter(Callback):
         _check_dimension(code.shape[1])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        asked_for = trainer.state.fn == TrainerFn.VALIDATING
-        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if asked_for or (due and not trainer.sanity_checking):
+        if due_or_asked_for(trainer, self.every_n_epochs):
             self._draw(trainer, pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -2,10 +2,10 @@
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.first_examples import FirstExamples
+from lit_gen.callbacks.intervals import due
 from lit_gen.callbacks.pictures import image_grid, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Completes
@@ -57,8 +57,7 @@ class Completions(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        if dataloader_idx == 0 and fitting and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        if dataloader_idx == 0 and due(trainer, self.every_n_epochs):
             self._examples.add(batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

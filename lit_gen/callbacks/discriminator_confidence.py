@@ -2,13 +2,13 @@
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lit_gen.callbacks.charts import histograms
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.held_out_figures import HeldOutFigures
+from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.callbacks.pictures import save_picture
 from lit_gen.callbacks.sample_figures import check_samples
 from lit_gen.distributed import rank, sum_over_ranks, world_size
@@ -52,10 +52,7 @@ class DiscriminatorConfidence(HeldOutFigures):
         check_discriminates(self, pl_module)
 
     def _measures(self, trainer: Trainer, split: str) -> bool:
-        if split == "test" or trainer.state.fn == TrainerFn.VALIDATING:
-            return True
-        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        return due and not trainer.sanity_checking
+        return split == "test" or due_or_asked_for(trainer, self.every_n_epochs)
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         self._real, self._count = [], 0

@@ -8,7 +8,8 @@ from torch import Tensor
 from lit_gen.callbacks.charts import curves_and_samples, square_around, surface
 from lit_gen.callbacks.discriminator_confidence import check_discriminates
 from lit_gen.callbacks.eval_mode import eval_mode
-from lit_gen.callbacks.pictures import batches_done, save_picture
+from lit_gen.callbacks.intervals import EpochPicture
+from lit_gen.callbacks.pictures import save_picture
 from lit_gen.callbacks.real_examples import check_reference, held_out_or_train, real_examples
 from lit_gen.callbacks.sample_figures import shared_draw
 from lit_gen.errors import UserError
@@ -18,7 +19,7 @@ ROWS = 500
 """Places judged at once: layers that compare all examples of a batch need memory of its square."""
 
 
-class DiscriminatorSurface(Callback):
+class DiscriminatorSurface(EpochPicture):
     """Saves ``samples/discriminator_<step>.png``: the discriminator over the space of points, with data and samples.
 
     In the plane contours of the probability of being real, D(x), or of the raw score where scores are no logits. On
@@ -52,8 +53,7 @@ class DiscriminatorSurface(Callback):
         ]:
             if value < least:
                 raise UserError(f"DiscriminatorSurface needs {name} of at least {least}, got {value}.")
-        self.every_n_epochs = every_n_epochs
-        self.at_start = at_start
+        super().__init__(every_n_epochs, at_start)
         self.num_points = num_points
         self.resolution = resolution
         self.seed = seed
@@ -64,15 +64,8 @@ class DiscriminatorSurface(Callback):
         check_reference(self, trainer)
         check_points(self, trainer)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.at_start and batches_done(trainer) == 0:
-            self._save(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._save(trainer, pl_module)
-
-    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See the base class."""
         if self._real is None:
             split = held_out_or_train(trainer)
             self._real = real_examples(trainer, split, self.num_points, pl_module.device)

@@ -1,9 +1,9 @@
 """How well a code takes the factors of its data apart, where they are known."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 
 from lit_gen.callbacks.coded_split import check_codes, coded_split
+from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.errors import UserError
 from lit_gen.metrics.factor_vae_score import factor_vae_score
 from lit_gen.metrics.mig import mutual_information_gap
@@ -72,9 +72,7 @@ class Disentanglement(Callback):
             )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        asked_for = trainer.state.fn == TrainerFn.VALIDATING
-        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if asked_for or (due and not trainer.sanity_checking):
+        if due_or_asked_for(trainer, self.every_n_epochs):
             self._measure(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,16 +1,17 @@
 """Pictures of the directions in data space that a model works with."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
-from lit_gen.callbacks.pictures import batches_done, image_grid, save_picture
+from lit_gen.callbacks.intervals import EpochPicture
+from lit_gen.callbacks.pictures import image_grid, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Filters as HasFilters
 
 
-class Filters(Callback):
+class Filters(EpochPicture):
     """Saves ``samples/filters_<step>.png``: PCA's eigen-images, the first layer of an RBM or an autoencoder.
 
     Each filter is shown about its own zero, which is mid-grey, at a scale of its own: its entry of the greatest size is
@@ -32,9 +33,8 @@ class Filters(Callback):
         for name, value in [("num_filters", num_filters), ("every_n_epochs", every_n_epochs)]:
             if value < 1:
                 raise UserError(f"Filters needs {name} of at least 1, got {value}.")
+        super().__init__(every_n_epochs, at_start)
         self.num_filters = num_filters
-        self.every_n_epochs = every_n_epochs
-        self.at_start = at_start
         self.diverging = diverging
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -50,15 +50,8 @@ class Filters(Callback):
                 "the config."
             )
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.at_start and batches_done(trainer) == 0:
-            self._draw(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module)
-
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See the base class."""
         # Every rank asks, though one picture is kept: a model whose weights are sharded needs all of them.
         with eval_mode(pl_module):
             filters = pl_module.filters()[: self.num_filters]

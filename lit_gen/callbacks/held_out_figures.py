@@ -16,9 +16,10 @@ class HeldOutFigures(Callback):
     def __init__(self) -> None:
         self.protocols: dict[str, str] = {}
         """The line that states how each logged figure was measured, by the figure's name."""
+        self._measuring = False
 
     def _measures(self, trainer: Trainer, split: str) -> bool:
-        """Whether this pass over the split is to be measured."""
+        """Whether this pass over the split is to be measured; asked at its start."""
         return True
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
@@ -34,12 +35,15 @@ class HeldOutFigures(Callback):
         raise NotImplementedError
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._measures(trainer, "val"):
-            self._start(trainer, pl_module, "val")
+        self._begin(trainer, pl_module, "val")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._measures(trainer, "test"):
-            self._start(trainer, pl_module, "test")
+        self._begin(trainer, pl_module, "test")
+
+    def _begin(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        self._measuring = self._measures(trainer, split)
+        if self._measuring:
+            self._start(trainer, pl_module, split)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch: Batch, batch_idx: int, dataloader_idx=0
@@ -54,18 +58,18 @@ class HeldOutFigures(Callback):
     def _add_checked(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str, dataloader_idx: int
     ) -> None:
-        if not self._measures(trainer, split):
+        if not self._measuring:
             return
         if dataloader_idx > 0:
             raise UserError(f"{type(self).__name__} scores one loader at a time, but there are several.")
         self._add(trainer, pl_module, batch, split)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._measures(trainer, "val"):
+        if self._measuring:
             self._log(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._measures(trainer, "test"):
+        if self._measuring:
             self._log(trainer, pl_module, "test")
 
 

@@ -2,11 +2,11 @@
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.first_examples import FirstExamples
+from lit_gen.callbacks.intervals import due
 from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Codes, PriorQuantiles
@@ -48,17 +48,13 @@ class LatentManifold(Callback):
         # Refused now rather than after an epoch.
         pl_module.prior_quantile(torch.full((1, 2), 0.5, device=pl_module.device))
 
-    def _due(self, trainer: Trainer) -> bool:
-        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        return fitting and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._examples.clear()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if dataloader_idx == 0 and self._due(trainer):
+        if dataloader_idx == 0 and due(trainer, self.every_n_epochs):
             self._examples.add(batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

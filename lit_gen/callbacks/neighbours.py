@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_gen.callbacks.coded_split import CodedSplit, check_codes, coded_split
+from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.callbacks.pictures import image_grid, save_picture
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
@@ -103,9 +103,7 @@ class NeighbourFigure(Callback):
             )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        asked_for = trainer.state.fn == TrainerFn.VALIDATING
-        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if asked_for or (due and not trainer.sanity_checking):
+        if due_or_asked_for(trainer, self.every_n_epochs):
             self._measure(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -110,6 +110,9 @@ class Progress(Callback):
         else:
             self._close()
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()  # of a validation after the training
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, "testing")
 

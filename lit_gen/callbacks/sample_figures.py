@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
+from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.callbacks.real_examples import in_order
 from lit_gen.distributed import rank, world_size
 from lit_gen.errors import UserError
@@ -58,9 +58,7 @@ class SampleFigures(Callback):
         check_samples(self, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        asked_for = trainer.state.fn == TrainerFn.VALIDATING
-        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if asked_for or (due and not trainer.sanity_checking):
+        if due_or_asked_for(trainer, self.every_n_epochs):
             self._measure_and_log(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,17 +1,18 @@
 """Pictures of what the model draws, from the same noise each time."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
-from lit_gen.callbacks.pictures import batches_done, picture_of, save_picture
+from lit_gen.callbacks.intervals import EpochPicture
+from lit_gen.callbacks.pictures import picture_of, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Samples
 from lit_gen.randomness import derive_seed, seeded
 
 
-class SampleGrid(Callback):
+class SampleGrid(EpochPicture):
     """Draws from the model and saves the picture as ``samples/samples_<step>.png``.
 
     Every picture starts from the same noise, so that what changes between two of them is the model; training draws
@@ -43,9 +44,8 @@ class SampleGrid(Callback):
         ]:
             if value < 1:
                 raise UserError(f"SampleGrid needs {name} of at least 1, got {value}.")
+        super().__init__(every_n_epochs, at_start)
         self.num_samples = num_samples
-        self.every_n_epochs = every_n_epochs
-        self.at_start = at_start
         self.seed = seed
         self.num_points = num_points
         self._beside: Tensor | None = None
@@ -57,15 +57,8 @@ class SampleGrid(Callback):
                 "take the callback out of the config."
             )
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.at_start and batches_done(trainer) == 0:
-            self._draw(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module)
-
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See the base class."""
         plane = tuple(getattr(trainer.datamodule, "event_shape", ())) == (2,)
         # Every rank draws, though one picture is kept: a model whose weights are sharded needs all of them.
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "sample_grid"), pl_module.device):

@@ -1,6 +1,6 @@
 """How what the model draws came to be: one picture with a panel for each of some steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -23,8 +23,8 @@ class SampleStrip(Callback):
 
     The figure by which Metz et al., Unrolled GANs (2017), Fig. 2, https://arxiv.org/abs/1611.02163, show a game's
     course, for points of the line or the plane. It is written at each of the steps, with those before, and at the end
-    of training. All panels are drawn from the same noise; the samples are part of checkpoints, so that a resumed run's
-    picture is whole.
+    of training, with a panel of the final model. All panels are drawn from the same noise; the samples are part of
+    checkpoints, so that a resumed run's picture is whole.
 
     Args:
         steps: numbers of batches after which to draw, 0 for the untrained model.
@@ -70,19 +70,23 @@ class SampleStrip(Callback):
             self._keep(trainer, pl_module, step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._kept and self._saved_at != batches_done(trainer):
-            self._save(trainer, pl_module)
+        step = batches_done(trainer)
+        if self._saved_at != step:
+            # Not kept: a run that goes on from here has the panels of a run that never ended here.
+            self._save(trainer, pl_module, {**self._kept, step: self._drawn(pl_module)})
 
     def _keep(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+        self._kept[step] = self._drawn(pl_module)
+        self._save(trainer, pl_module, self._kept)
+
+    def _drawn(self, pl_module: LightningModule) -> Tensor:
         # Every rank draws, though one picture is kept: a model whose weights are sharded needs all of them.
         with eval_mode(pl_module):
-            x = shared_draw(pl_module, self.num_points, derive_seed(self.seed, "sample strip"))
-        self._kept[step] = x.float().cpu()
-        self._save(trainer, pl_module)
+            return shared_draw(pl_module, self.num_points, derive_seed(self.seed, "sample strip")).float().cpu()
 
-    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _save(self, trainer: Trainer, pl_module: LightningModule, drawn: Mapping[int, Tensor]) -> None:
         self._saved_at = batches_done(trainer)
         data = real_examples(trainer, held_out_or_train(trainer), self.num_points, pl_module.device)
-        panels = {"data": data} | {f"step {step:,}": self._kept[step] for step in sorted(self._kept)}
+        panels = {"data": data} | {f"step {step:,}": drawn[step] for step in sorted(drawn)}
         if trainer.is_global_zero:
             save_picture(trainer, "sample_strip", strip(panels))

@@ -1,12 +1,12 @@
 """What pictures made of a few validation examples' codes share."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.first_examples import FirstExamples
+from lit_gen.callbacks.intervals import due
 from lit_gen.callbacks.pictures import save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Codes
@@ -52,17 +52,13 @@ class ValidationPicture(Callback):
                 f"{callback} draws images, not examples of shape {shape}; take the callback out of the config."
             )
 
-    def _due(self, trainer: Trainer) -> bool:
-        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        return fitting and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._examples.clear()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if dataloader_idx == 0 and self._due(trainer):
+        if dataloader_idx == 0 and due(trainer, self.every_n_epochs):
             self._examples.add(batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_gen.callbacks.divergence_guard import DivergenceGuard
+from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
@@ -172,6 +173,8 @@ class LitGenCLI(LightningCLI):
         callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
+        if self.verb == "fit":
+            callbacks.insert(-1, FinalValidation())  # before the bar, which shows it
         if self.verb != "fit" or config["enable_checkpointing"] is False or config["fast_dev_run"]:
             return callbacks
         there = folder / run_folder.CHECKPOINTS

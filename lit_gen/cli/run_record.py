@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
+from lit_gen.callbacks.intervals import is_final_validation
 from lit_gen.cli import run_folder
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
 from lit_gen.randomness import run_seed
@@ -102,6 +103,19 @@ class BestCheckpoint(ModelCheckpoint):
         if self.monitor in trainer.callback_metrics:
             super().on_validation_end(trainer, pl_module)
 
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        last = Path(self.dirpath) / run_folder.LAST
+        if not (is_final_validation(trainer) and last.is_file()):
+            super()._save_checkpoint(trainer, filepath)
+            return
+        # By now Lightning has counted an epoch as done that ended before its last batch; last.ckpt, of the same
+        # weights, was saved before.
+        checkpoint = load(last)
+        checkpoint["callbacks"][self.state_key] = self.state_dict()
+        trainer.strategy.save_checkpoint(checkpoint, filepath)
+        trainer.strategy.barrier()
+        self._last_global_step_saved = trainer.global_step
+
 
 def _score(state: dict[str, Any]) -> float:
     score = state["best_model_score"]
@@ -137,7 +151,7 @@ class LastCheckpoint(ModelCheckpoint):
             self._save_if_ending(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+        if trainer.state.fn == TrainerFn.FITTING and not (trainer.sanity_checking or is_final_validation(trainer)):
             self._save_if_ending(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
