@@ -52,6 +52,7 @@ def test_every_nth_epoch_and_at_the_start_if_asked(make_trainer, filtering_model
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [
         "filters_0000000.png",
         "filters_0000006.png",
+        "filters_0000009.png",  # of the final model
     ]
 
 

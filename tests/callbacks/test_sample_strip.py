@@ -37,10 +37,11 @@ def test_a_panel_a_step_after_the_data_s(make_trainer, pictures, tmp_path):
         ["data", "step 0"],
         ["data", "step 0", "step 3"],
         ["data", "step 0", "step 3", "step 5"],
-        ["data", "step 0", "step 3", "step 5"],
+        ["data", "step 0", "step 3", "step 5", "step 7"],
     ]
     data, *kept = pictures[-1].values()
     assert data.shape == (40, 2) and all(x.shape == (70, 2) for x in kept)
+    assert torch.allclose(kept[0] - 7, kept[3], atol=1e-5)
     # The same noise, and each step of training moves the model by -1.
     assert torch.allclose(kept[0] - 3, kept[1], atol=1e-5) and torch.allclose(kept[0] - 5, kept[2], atol=1e-5)
 
