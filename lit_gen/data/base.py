@@ -11,9 +11,10 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from lit_gen.data.binarization import DynamicBinarization, check_binarization, draw_once, threshold
+from lit_gen.data.description import DataDescription, Notes, Range, SplitSize, handed_out, value_range
 from lit_gen.data.labelled_subset import labelled_subset
 from lit_gen.data.loader import EvaluationLoader, Examples, TrainingLoader
-from lit_gen.errors import UserError
+from lit_gen.errors import UserError, printable
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator, run_seed
 
@@ -115,6 +116,8 @@ class InMemoryData(LightningDataModule):
         self._rows: dict[str, Tensor | None] = {}
         self._stored: dict[tuple, Tensor] = {}
         self._fingerprints: dict[str, str] = {}
+        self._ranges: dict[str, Range] = {}
+        self.notes = Notes()
 
     def read(self) -> Arrays:
         """Read the whole data set. Called once in each process, after ``prepare_data`` has run in the first."""
@@ -124,6 +127,7 @@ class InMemoryData(LightningDataModule):
         """Read and check the data and hold out the validation split; does nothing the second time."""
         if self._arrays is not None:
             return
+        self.notes = Notes()  # a first process has read before, in ``prepare_data``
         arrays = Arrays(*(self._checked(part) for part in self.read()))
         count = len(arrays.train.x)
         if self.num_validation >= count:
@@ -183,6 +187,40 @@ class InMemoryData(LightningDataModule):
     def num_examples(self, split: str) -> int:
         """Number of examples in ``split``: train, val or test."""
         return len(self._examples(split, "none", torch.device("cpu")))
+
+    def description(self) -> DataDescription:
+        """What the data are, for the screen and for summary.json.
+
+        Costs one pass over examples that are no bytes; of bytes as many are looked at as show both 0 and 255.
+        """
+        self.setup()
+        train, test = self._arrays
+        ranges = [self._range(source) for source in ("train", "test")]
+        return DataDescription(
+            module=type(self).__name__,
+            origin=printable(train.origin),
+            splits={split: self._size(split) for split in SPLITS},
+            event_shape=self.event_shape,
+            values=Range(min(r.least for r in ranges), max(r.greatest for r in ranges)),
+            stored_as=" and ".join(dict.fromkeys(str(x.dtype).removeprefix("torch.") for x in (train.x, test.x))),
+            binarization=self.binarization,
+            passed_over=dict(self.notes.passed_over),
+            remarks=list(self.notes.remarks),
+        )
+
+    def _size(self, split: str) -> SplitSize:
+        part, rows = getattr(self._arrays, "test" if split == "test" else "train"), self._rows[split]
+        count = len(part.x) if rows is None else len(rows)
+        if part.label is None:
+            return SplitSize(count, None)
+        return SplitSize(count, len((part.label if rows is None else part.label[rows]).unique()))
+
+    def _range(self, source: str) -> Range:
+        """Least and greatest value that is handed out of ``source``, train or test, grey."""
+        if source not in self._ranges:
+            x = getattr(self._arrays, source).x
+            self._ranges[source] = handed_out(value_range(x), x.dtype)
+        return self._ranges[source]
 
     def fingerprint(self, split: str) -> str:
         """Hex sha256 of the split's examples (not binarized), their order, shape and type."""

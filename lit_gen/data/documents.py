@@ -12,9 +12,12 @@ from torch import Tensor
 from lit_gen.data.array_file import check_fraction, find
 from lit_gen.data.bag_of_words import ShareLoader, count_words, dense_counts, most_frequent, shares
 from lit_gen.data.base import Arrays, InMemoryData, Part, data_root
+from lit_gen.data.description import Range, value_range
 from lit_gen.data.loader import TrainingLoader
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
+
+_CHUNK = 10_000  # documents whose shares are looked at together
 
 
 class Texts(NamedTuple):
@@ -76,6 +79,14 @@ class Documents(InMemoryData):
     def _evaluation_loader(self, split: str, binarization: str) -> ShareLoader:
         loader = super()._evaluation_loader(split, binarization)
         return ShareLoader(loader.examples, loader.batch_size, loader.rank, loader.world_size, loader.device)
+
+    def _range(self, source: str) -> Range:
+        """Of the shares, which are what is handed out."""
+        if source not in self._ranges:
+            chunks = getattr(self._arrays, source).x.split(_CHUNK)
+            ranges = [value_range(shares(chunk)) for chunk in chunks]
+            self._ranges[source] = Range(min(r.least for r in ranges), max(r.greatest for r in ranges))
+        return self._ranges[source]
 
     def _part(self, counts: csr_matrix, label: Tensor, origin: str) -> Part:
         """A part of the corpus, (N, V) sparse counts and (N,) labels, without its empty documents.
