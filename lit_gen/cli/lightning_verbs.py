@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_gen.cli import lean, one_run, parser, run_folder, run_record, staged_run, stages
+from lit_gen.cli import lean, one_run, parser, precision, run_folder, run_record, staged_run, stages
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.distributed import leave_together
 from lit_gen.errors import UserError
@@ -48,12 +48,13 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     parser.check_files(arguments)
     try:
         staged = stages.read(arguments)
-        if staged is None:
-            _one(verb, arguments, resume)
-        elif verb == "fit":
-            staged_run.fit(staged, resume)
-        else:
-            _one(verb, staged[-1].arguments, None)
+        with precision.restored():
+            if staged is None:
+                _one(verb, arguments, resume)
+            elif verb == "fit":
+                staged_run.fit(staged, resume)
+            else:
+                _one(verb, staged[-1].arguments, None)
         leave_together()
     finally:
         sys.stdout.flush()

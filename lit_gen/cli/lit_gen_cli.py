@@ -17,10 +17,14 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import lean, parser, run_folder, run_record
+from lit_gen.cli import lean, parser, precision, run_folder, run_record, trainer_keys
+from lit_gen.cli.parts import FirstStep, Parts
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
 from lit_gen.loggers.wandb import WandbRun
+
+NOTHING_BUT = {run_folder.CONFIG, run_folder.LOG, "metrics.csv"}
+"""Files that a run folder gets before there is any work in it."""
 
 NEWEST = {"last": run_folder.LAST, "best": run_folder.BEST}
 
@@ -40,6 +44,8 @@ class LitGenCLI(LightningCLI):
         self.resume = resume
         self.remarks: dict[str, Any] = {}
         """What goes into summary.json beside the figures."""
+        self.parts = Parts()
+        self.first_step = FirstStep()
         parser.set_up()
         super().__init__(
             run=False,
@@ -78,6 +84,9 @@ class LitGenCLI(LightningCLI):
         if self.config.data is None:
             raise UserError("no data: name a data module, e.g. data: ../data/mnist.yaml")
 
+        trainer_keys.check(self.config)
+        precision.apply(self.config.trainer.precision)
+
     def before_instantiate_classes(self) -> None:
         # The parsed namespace no longer holds the files' names.
         self.config.name = self.config.name or name_of(self.arguments) or self.verb
@@ -106,13 +115,11 @@ class LitGenCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         try:
-            super().instantiate_classes()
-        except ValueError as error:
-            # A part's constructor refused its arguments; jsonargparse's own account of it is for what has none better.
-            told = error.__cause__ or error.__context__
-            raise UserError(
-                str(told) if isinstance(told, UserError) else parser.readable(str(error), self.parser)
-            ) from error
+            self.config_init = self.parts.build(self.parser, self.config)
+        except ValueError as error:  # of jsonargparse: what is wrong is in the config, not in what a part raised
+            raise UserError(parser.readable(str(error), self.parser)) from error
+        self.datamodule, self.model = self.config_init.data, self.config_init.model
+        self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = dict(self.config_init.trainer)
@@ -129,19 +136,22 @@ class LitGenCLI(LightningCLI):
         config["profiler"] = config["profiler"] or lean.NoProfiler()
         try:
             trainer = self._instantiate_trainer({**config, "default_root_dir": str(folder), **kwargs}, [])
-        except (MisconfigurationException, ValueError, ImportError) as error:
+            precision.check_on(config["precision"], trainer.strategy.root_device)
+        except UserError:
             self.discard()
-            raise UserError(_with_hint(str(error))) from error
+            raise
+        except Exception as error:  # of whatever type: Lightning refuses values with several
+            self.discard()
+            raise UserError(f"trainer: {_with_hint(str(error))}") from error
         return lean.make_lean(trainer)
 
     def discard(self) -> None:
-        """Remove a run folder that was made for a run that was refused: nothing but its config and log is in it."""
+        """Remove a run folder that was made for a run that was refused: there has been no step, or it left nothing."""
         self.record.close()
-        if self.folder and {path.name for path in self.folder.iterdir()} <= {
-            run_folder.CONFIG,
-            "log.txt",
-            "metrics.csv",
-        }:
+        if self.folder is None or not self.folder.is_dir():
+            return
+        holds_work = self.first_step.is_near or any(self.folder.glob(f"{run_folder.CHECKPOINTS}/*.ckpt"))
+        if not holds_work or {path.name for path in self.folder.iterdir()} <= NOTHING_BUT:
             shutil.rmtree(self.folder)
 
     def how_to_resume(self) -> str | None:
@@ -170,7 +180,7 @@ class LitGenCLI(LightningCLI):
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
         self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
-        callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
+        callbacks = [self.record, self.first_step, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_gen.cli import checkpoints, run_folder, run_record
+from lit_gen.cli import checkpoints, run_folder, run_record, trainer_keys
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.errors import Interrupted, UserError
 
@@ -28,6 +28,8 @@ def fit(cli: LitGenCLI) -> None:
     """Train, test the best weights, and write down the figures."""
     trainer, seconds = cli.trainer, time.perf_counter()
     path = str(cli.checkpoint) if cli.checkpoint else None
+    if trainer.is_global_zero and (note := trainer_keys.endless(trainer)):
+        print(note, flush=True)
     trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     timing = {
         "seconds_fit": time.perf_counter() - seconds,
@@ -58,7 +60,8 @@ def evaluate(cli: LitGenCLI) -> None:
 def mistakes_told(cli: LitGenCLI) -> Iterator[None]:
     """Within the block a person's mistakes become a :class:`UserError` and a Ctrl-C an :class:`Interrupted`."""
     try:
-        yield
+        with cli.parts.mistakes_told(when=lambda: not cli.first_step.is_near):
+            yield
     except UserError:
         cli.discard()
         raise

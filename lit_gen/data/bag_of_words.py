@@ -72,8 +72,8 @@ def dense_counts(counts: csr_matrix) -> Tensor:
 
 
 def shares(counts: Tensor, place: Place | None = None) -> Tensor:
-    """(B, V) counts, none of whose rows is 0 -> float32 shares of the words in each document, which sum to 1."""
-    counts = counts.to(torch.float32)
+    """(B, V) counts, none of whose rows is 0 -> shares of the words in each document, which sum to 1, in torch's default type."""
+    counts = counts.to(torch.get_default_dtype())
     return counts / counts.sum(1, keepdim=True)
 
 

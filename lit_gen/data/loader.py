@@ -56,6 +56,9 @@ class Transform(Protocol):
 class BatchLoader:
     """What both loaders share: the examples, this rank's place among the ranks, and the device to hand out on.
 
+    Examples are handed out in torch's default type at the time that the loader is made: float32, but in a run of
+    ``precision: 64-true``.
+
     Args:
         examples: where they lie decides where they are gathered; uint8 crosses to ``device`` as uint8.
         batch_size: see the subclasses.
@@ -79,6 +82,7 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.device = torch.device(device) if device is not None else examples.x.device
+        self.dtype = torch.get_default_dtype()
 
     def __len__(self) -> int:
         """Number of batches, the same on every rank."""
@@ -95,8 +99,12 @@ class BatchLoader:
         if x.device != self.device:
             x, index = x.to(self.device), index.to(self.device)
             label = None if label is None else label.to(self.device)
-        # A division: multiplying by 1/255 misses float32's v / 255 for half of the grey values.
-        return Batch(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x, label, index)
+        if x.dtype == torch.uint8:
+            # A division: multiplying by 1/255 misses float32's v / 255 for half of the grey values.
+            x = x.to(self.dtype).div_(255)
+        elif x.dtype != self.dtype and x.is_floating_point():
+            x = x.to(self.dtype)
+        return Batch(x, label, index)
 
 
 class TrainingLoader(BatchLoader):

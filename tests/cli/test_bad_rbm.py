@@ -13,7 +13,7 @@ MISTAKES = {
     "momentum": (["--model.momentum.before=1.5"], "a momentum must be in [0, 1), got 1.5 and 0.9"),
     "momentum_of_adam": (["--model.optimizer=torch.optim.Adam"], "take torch.optim.SGD, or momentum: null"),
     "units_of_another_shape": (["--model.visible.shape=[1,4,4]"], "but the data's examples have shape (1, 8, 8)"),
-    "weights_in_half": (["--trainer.precision=bf16-true"], "an RBM's weights can't be torch.bfloat16: take precision"),
+    "weights_in_half": (["--trainer.precision=bf16-true"], "trainer.precision=bf16-true would keep the weights"),
     "clipping": (["--trainer.gradient_clip_val=1.0"], "gradient clipping is not supported for manual optimization"),
     "values_out_of_range": (
         ["--data=lit_gen.data.Ring", "--data.binarization=none", "--model.visible.shape=2"],

@@ -1,0 +1,210 @@
+"""The parts that a config names: building them, and saying of an error which of them it came from.
+
+Building a part and trying it before the first step run code that the person chose, with arguments that the person
+chose. Whatever it raises there, of any type, is told in one line: the part's path in the config and its own words.
+From the first step on (see ``FirstStep``) nothing is: an error there may be a bug of ours, and keeps its traceback.
+"""
+
+import copy
+import inspect
+import pydoc
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jsonargparse
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lit_gen.cli.part_trials import try_optimizer, try_scheduler
+from lit_gen.errors import UserError
+
+_MARK = "lit_gen_part"
+_MOST_WORDS = 240
+_SELF_EXPLANATORY = (UserError, ValueError, RuntimeError, OSError)
+"""Types whose name adds nothing to their message."""
+
+
+class Part(NamedTuple):
+    """What a config names.
+
+    Attributes:
+        path: its place, as ``model.encoder`` or ``trainer.callbacks[0]``.
+        class_path: as ``lit_gen.networks.MLP``.
+    """
+
+    path: str
+    class_path: str
+
+
+class Parts:
+    """The parts of one config, by instance."""
+
+    def __init__(self) -> None:
+        self._built: dict[int, tuple[object, Part]] = {}
+        self._failed: list[tuple[BaseException, Part]] = []
+        self._is_building = False
+
+    def __deepcopy__(self, memo: dict) -> "Parts":
+        return self  # makers of optimizers refer to it, and copies of a model to them
+
+    def build(self, parser: jsonargparse.ArgumentParser, config: Namespace) -> Namespace:
+        """Build all that ``config`` names; ``config`` itself stays as it is.
+
+        Raises:
+            UserError: a part's constructor raised an error, or a part has a size of 0.
+        """
+        marked = copy.deepcopy(config)
+        _mark(marked, "")
+        self._is_building = True
+        try:
+            with self.mistakes_told():
+                return parser.instantiate(marked, instantiators=[(self._make, object, True)])
+        finally:
+            self._is_building = False
+
+    @contextmanager
+    def mistakes_told(self, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Within the block an error of a part, of whatever type, becomes a :class:`UserError` that names the part.
+
+        A ``UserError`` that is raised while a part is tried stays as it is: it says what is wrong in terms of the whole
+        model. One of a part's constructor gets the part's path.
+
+        Args:
+            when: asked when an error has come: whether it is still one of building or trying parts.
+        """
+        try:
+            yield
+        except Exception as error:
+            cause = self._failure(error)
+            if cause is None and isinstance(error, UserError):
+                raise
+            told = self._told(*cause) if cause else self._told_of_frame(error)
+            if told is None or not when():
+                raise
+            raise UserError(told) from error
+
+    def _make(self, class_type: type, *args: Any, **kwargs: Any) -> Any:
+        """Make one part: called by jsonargparse, and later by what it has left to make, such as optimizers."""
+        part = kwargs.pop(_MARK, None)
+        if part is None:
+            return class_type(*args, **kwargs)
+        try:
+            made = class_type(*args, **kwargs)
+            if isinstance(made, Optimizer):
+                try_optimizer(made, args[1:], kwargs)
+            elif isinstance(made, LRScheduler):
+                try_scheduler(made, args[1:], kwargs)
+            elif isinstance(made, nn.Module):
+                _check_sizes(made)
+        except Exception as error:
+            if self._failure(error) is None:  # else it is that of a part within, which has been noted
+                self._failed.append((error, part))
+            raise
+        if self._is_building:
+            self._built[id(made)] = (made, part)
+        return made
+
+    def _failure(self, error: BaseException) -> tuple[BaseException, Part] | None:
+        """The noted error that ``error`` is or came of: jsonargparse raises its own in its place."""
+        for one in _chain(error):
+            for failed, part in self._failed:
+                if failed is one:
+                    return failed, part
+        return None
+
+    def _told_of_frame(self, error: BaseException) -> str | None:
+        """The line for an error that a part raised, or what it called did: the innermost one on the stack."""
+        traceback, found = error.__traceback__, None
+        while traceback is not None:
+            instance = traceback.tb_frame.f_locals.get("self")
+            made, part = self._built.get(id(instance), (None, None))
+            if made is not None and made is instance:
+                found = part
+            traceback = traceback.tb_next
+        return None if found is None else self._told(error, found)
+
+    def _told(self, error: BaseException, part: Part) -> str:
+        if isinstance(error, UserError):
+            return f"{part.path}: {error}"
+        words = textwrap.shorten(str(error), _MOST_WORDS, placeholder=" …")
+        if not words or not isinstance(error, _SELF_EXPLANATORY):
+            words = f"{type(error).__name__}: {words}" if words else type(error).__name__
+            words += " (--debug shows where)"
+        if isinstance(error, AttributeError) and "has no attribute" in words:
+            words += "; a part of another kind belongs here"
+        return f"{part.path} ({part.class_path}): {words}"
+
+
+class FirstStep(Callback):
+    """Knows whether the first step has come: of training, or of an evaluation that stands alone.
+
+    The line between trying the parts and running them. What Lightning does before it (``setup``, the optimizers, the
+    loaders, ``on_fit_start``, ``on_train_start``) tries them.
+    """
+
+    def __init__(self) -> None:
+        self.is_near = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.is_near = True
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.is_near = True
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.is_near = True
+
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.is_near = True
+
+
+def _mark(node: Any, path: str) -> None:
+    """Note in every class that a config names where it is named.
+
+    The mark is one more keyword argument, which :meth:`Parts._make` takes out again: of what it makes, jsonargparse
+    tells an instantiator the class and the arguments alone.
+    """
+    if isinstance(node, list | tuple):
+        for number, entry in enumerate(node):
+            _mark(entry, f"{path}[{number}]")
+    elif isinstance(node, Namespace | dict):
+        entries = dict(vars(node) if isinstance(node, Namespace) else node)
+        arguments = entries.get("init_args")
+        if isinstance(entries.get("class_path"), str):
+            if inspect.isclass(pydoc.locate(entries["class_path"])):
+                given = entries.get("dict_kwargs") or {}
+                node["dict_kwargs"] = {**given, _MARK: Part(path, entries["class_path"])}
+            _mark(arguments, path)
+            return
+        for key, entry in entries.items():
+            _mark(entry, f"{path}.{key}" if path else key)
+
+
+def _check_sizes(module: nn.Module) -> None:
+    """Refuse a network with weights that have no elements, which torch builds and trains without a word.
+
+    Raises:
+        UserError: it has some.
+    """
+    for name, parameter in module.named_parameters():
+        if not is_lazy(parameter) and parameter.numel() == 0:
+            raise UserError(
+                f"{type(module).__name__}'s weight {name} has the shape {tuple(parameter.shape)}, of no elements: each "
+                "size asked for must be at least 1"
+            )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
