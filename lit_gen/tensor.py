@@ -1,6 +1,21 @@
 """Small tensor operations that every room needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 from torch import Tensor
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Within the block torch's default type is ``dtype``, or may be set; afterwards it is what it was before."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(before if dtype is None else dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def sum_except_batch(x: Tensor) -> Tensor:

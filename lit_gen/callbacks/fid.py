@@ -70,6 +70,12 @@ class FID(SampleFigures):
         shape = tuple(trainer.datamodule.event_shape)
         if len(shape) != 3:
             raise UserError(f"FID compares images, but an example of these data has shape {shape}.")
+        count = trainer.datamodule.num_examples(self.reference)
+        if count < 2:
+            raise UserError(
+                f"FID needs a reference split of at least 2 examples, but {self.reference} has {count}: set reference or "
+                "num_validation."
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.at_start or trainer.global_step > 0:

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_gen.cli import lean, one_run, parser, precision, run_folder, run_record, staged_run, stages
+from lit_gen.cli import lean, one_run, parser, run_folder, run_record, staged_run, stages
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.distributed import leave_together
 from lit_gen.errors import UserError
 from lit_gen.freed_memory import keep_freed_memory
+from lit_gen.tensor import default_dtype
 
 
 def _arguments_of_run(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
@@ -48,7 +49,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     parser.check_files(arguments)
     try:
         staged = stages.read(arguments)
-        with precision.restored():
+        with default_dtype():  # which a run's precision sets
             if staged is None:
                 _one(verb, arguments, resume)
             elif verb == "fit":

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
@@ -85,7 +86,7 @@ class LitGenCLI(LightningCLI):
             raise UserError("no data: name a data module, e.g. data: ../data/mnist.yaml")
 
         trainer_keys.check(self.config)
-        precision.apply(self.config.trainer.precision)
+        torch.set_default_dtype(precision.default_dtype_of(self.config.trainer.precision))  # until lightning_verbs.run ends
 
     def before_instantiate_classes(self) -> None:
         # The parsed namespace no longer holds the files' names.

@@ -6,8 +6,10 @@ From the first step on (see ``FirstStep``) nothing is: an error there may be a b
 """
 
 import copy
+import difflib
 import inspect
 import pydoc
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from typing import Any, NamedTuple
 import jsonargparse
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
@@ -26,7 +30,7 @@ from lit_gen.errors import UserError
 
 _MARK = "lit_gen_part"
 _MOST_WORDS = 240
-_SELF_EXPLANATORY = (UserError, ValueError, RuntimeError, OSError)
+_SELF_EXPLANATORY = (UserError, ValueError, RuntimeError, OSError, MisconfigurationException)
 """Types whose name adds nothing to their message."""
 
 
@@ -76,16 +80,14 @@ class Parts:
         model. One of a part's constructor gets the part's path.
 
         Args:
-            when: asked when an error has come: whether it is still one of building or trying parts.
+            when: asked when an error has come: whether it is still one of building or trying parts. Afterwards one
+                alone is a person's mistake for certain: an ``EarlyStopping`` on a metric that an epoch doesn't log.
         """
         try:
             yield
         except Exception as error:
-            cause = self._failure(error)
-            if cause is None and isinstance(error, UserError):
-                raise
-            told = self._told(*cause) if cause else self._told_of_frame(error)
-            if told is None or not when():
+            told = self._told_of(error) if when() else self._told_of_missing_metric(error)
+            if told is None:
                 raise
             raise UserError(told) from error
 
@@ -118,16 +120,41 @@ class Parts:
                     return failed, part
         return None
 
-    def _told_of_frame(self, error: BaseException) -> str | None:
-        """The line for an error that a part raised, or what it called did: the innermost one on the stack."""
+    def _told_of(self, error: Exception) -> str | None:
+        """The line for an error of building or trying; None where it is no part's, or says all itself."""
+        if (cause := self._failure(error)) is not None:
+            return self._told(*cause)
+        if isinstance(error, UserError):
+            return None
+        if (found := self._on_the_stack(error)) is not None:
+            return self._told(error, found[1])
+        if isinstance(error, ValueError | TypeError) and _raised_by(error).startswith("lightning."):
+            return self._told(error, Part("trainer", "lightning.pytorch.Trainer"))  # its word on the keys' values
+        return None
+
+    def _told_of_missing_metric(self, error: Exception) -> str | None:
+        found = self._on_the_stack(error) if isinstance(error, RuntimeError) else None
+        if found is None or not isinstance(found[0], EarlyStopping) or "not available" not in str(error):
+            return None
+        stopping, part = found
+        logged = re.findall(r"`([^`]+)`", str(error).partition("any of the following")[2])
+        near = difflib.get_close_matches(stopping.monitor, logged, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else textwrap.shorten(f"it logged {', '.join(logged)}", 120, placeholder=" …") + ";"
+        return (
+            f"{part.path} ({part.class_path}): an epoch ended without its metric '{stopping.monitor}'; {hint} "
+            "strict: false passes over epochs that don't measure it"
+        )
+
+    def _on_the_stack(self, error: BaseException) -> tuple[object, Part] | None:
+        """The innermost part on the stack of an error: it raised it, or what it called did."""
         traceback, found = error.__traceback__, None
         while traceback is not None:
             instance = traceback.tb_frame.f_locals.get("self")
             made, part = self._built.get(id(instance), (None, None))
             if made is not None and made is instance:
-                found = part
+                found = made, part
             traceback = traceback.tb_next
-        return None if found is None else self._told(error, found)
+        return found
 
     def _told(self, error: BaseException, part: Part) -> str:
         if isinstance(error, UserError):
@@ -195,9 +222,17 @@ def _check_sizes(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if not is_lazy(parameter) and parameter.numel() == 0:
             raise UserError(
-                f"{type(module).__name__}'s weight {name} has the shape {tuple(parameter.shape)}, of no elements: each "
-                "size asked for must be at least 1"
+                f"{type(module).__name__}'s parameter '{name}' has the shape {tuple(parameter.shape)}, of no elements: "
+                "each size asked for must be at least 1"
             )
+
+
+def _raised_by(error: BaseException) -> str:
+    """The name of the module that raised an error."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -5,9 +5,6 @@ torch's default type at float64, so that weights, data, noise and what is put to
 Lightning alone would make only the weights and the steps double.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 from lit_gen.errors import UserError
@@ -55,16 +52,6 @@ def check_on(asked: str | int | None, device: torch.device) -> None:
         raise UserError(f"trainer.precision={asked}: MPS has no float64; take 32-true, or trainer.accelerator=cpu")
 
 
-def apply(asked: str | int | None) -> None:
-    """Set torch's default type as the precision wants it; call it within :func:`restored`."""
-    torch.set_default_dtype(torch.float64 if full_name(asked) == "64-true" else torch.float32)
-
-
-@contextmanager
-def restored() -> Iterator[None]:
-    """After the block torch's default type is what it was before."""
-    before = torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+def default_dtype_of(asked: str | int | None) -> torch.dtype:
+    """Torch's default type in a run of that precision: that of its weights, data and noise."""
+    return torch.float64 if full_name(asked) == "64-true" else torch.float32

@@ -83,14 +83,18 @@ def load_model(checkpoint: Path):
     """
     from lightning.pytorch import LightningModule
 
-    from lit_gen.cli import checkpoints, parser
+    from lit_gen.cli import checkpoints, parser, precision
+    from lit_gen.cli.parts import Parts
+    from lit_gen.tensor import default_dtype
 
     parser.set_up()
     content = checkpoints.load(checkpoint)
+    whole = checkpoints.config_of(content)
     builder = parser.Parser(parser_mode="omegaconf+")
     builder.add_subclass_arguments(LightningModule, "model", required=True)
-    config = builder.parse_object({"model": checkpoints.config_of(content)["model"]})
-    model = builder.instantiate_classes(config).model
+    config = builder.parse_object({"model": whole["model"]})
+    with default_dtype(precision.default_dtype_of((whole.get("trainer") or {}).get("precision"))):
+        model = Parts().build(builder, config).model
     checkpoints.check_fits(content, model, checkpoint)
     model.load_state_dict(content["state_dict"])
     return model.eval()
@@ -108,7 +112,7 @@ def device_of(name: str):
         return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()  # of the device "meta" there are no values
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"there is no device '{name}' here: {str(error).splitlines()[0]}") from error
     return device
@@ -226,12 +230,22 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     """Draw samples and write them."""
     options = options_of(arguments)
 
+    from lit_gen.tensor import default_dtype
+
+    with default_dtype():
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
+    import torch
+
     from lit_gen.cli import run_folder, walks
 
     walk = None if options.interpolate is None and options.arithmetic is None else walks.walks_of(options)
     checkpoint = run_folder.find_checkpoint(options.ckpt)
     device = device_of(options.device)
     model = load_model(checkpoint).to(device)
+    torch.set_default_dtype(model.dtype)  # that of the noise
     if walk is not None:
         drawn = walk(model)
         write(drawn.samples, options.out, drawn.arrays, drawn.picture)

@@ -17,6 +17,7 @@ from lit_gen.data.loader import EvaluationLoader, Examples, TrainingLoader
 from lit_gen.errors import UserError, printable
 from lit_gen.protocols import Batch
 from lit_gen.randomness import make_generator, run_seed
+from lit_gen.tensor import default_dtype
 
 SPLITS = ("train", "val", "test")
 
@@ -128,7 +129,8 @@ class InMemoryData(LightningDataModule):
         if self._arrays is not None:
             return
         self.notes = Notes()  # a first process has read before, in ``prepare_data``
-        arrays = Arrays(*(self._checked(part) for part in self.read()))
+        with default_dtype(torch.float32):  # the data are the same in a run of another precision
+            arrays = Arrays(*(self._checked(part) for part in self.read()))
         count = len(arrays.train.x)
         if self.num_validation >= count:
             raise UserError(

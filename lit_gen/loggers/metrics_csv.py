@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_gen.atomic_file import replacing
+from lit_gen.errors import UserError
 
 FIRST_COLUMNS = ["step", "epoch", "time"]
 
@@ -111,10 +112,27 @@ class MetricsCSV(Logger):
             self._rewrite(FIRST_COLUMNS, [])
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        text = self.file.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        reader = csv.DictReader(io.StringIO(whole, newline=""), restval="")
-        return list(reader.fieldnames or []), [row for row in reader if row["step"]]
+        """The columns and the whole rows.
+
+        Raises:
+            UserError: the file isn't one of ours.
+        """
+        try:
+            text = self.file.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            reader = csv.DictReader(io.StringIO(whole, newline=""), restval="", strict=True)
+            columns, rows = list(reader.fieldnames or []), []
+            if columns and "step" not in columns:
+                raise ValueError("it has no column 'step'")
+            for row in reader:
+                if None in row or not row["step"].isdecimal():
+                    raise ValueError(f"line {reader.line_num} is no row of its columns")
+                rows.append(row)
+        except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+            raise UserError(
+                f"cannot go on in {self.file}: {error}. Mend it, or move it away: a new one is begun then"
+            ) from error
+        return columns, rows
 
     def _rewrite(self, columns: list[str], rows: list[dict[str, str]]) -> None:
         """Replace the file at one stroke and go on at its end."""

@@ -39,7 +39,7 @@ class FrameCoder:
 
     def codes(self, image: Tensor) -> Tensor:
         """(H, W) uint8 -> (N, Z) codes of its frames, not rounded."""
-        return self.model.encode(frames_of(image, self.frame).to(self.device).float() / 255)
+        return self.model.encode(frames_of(image, self.frame).to(self.device, torch.get_default_dtype()) / 255)
 
     def compress(self, image: Tensor) -> bytes:
         """(H, W) uint8, both multiples of the frame's sides -> a file."""
@@ -69,8 +69,8 @@ class LinearCode:
     """
 
     def __init__(self, mean: Tensor, components: Tensor, event_shape: tuple[int, ...]) -> None:
-        self.mean = mean.float()
-        self.components = components.float()
+        self.mean = mean.to(torch.get_default_dtype())
+        self.components = components.to(torch.get_default_dtype())
         self.event_shape = event_shape
 
     def encode(self, x: Tensor) -> Tensor:

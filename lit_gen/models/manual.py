@@ -8,7 +8,7 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lit_gen.distributed import average_gradients, world_size
@@ -158,6 +158,11 @@ class ManualOptimizationModel(GenerativeModel):
                     f"{type(self).__name__} has no one loss for ReduceLROnPlateau to watch: use a schedule of the "
                     f"number of batches"
                 )
+        if any(isinstance(optimizer, LBFGS) for optimizer in self.trainer.optimizers):
+            raise UserError(
+                f"{type(self).__name__}'s players take one look at a batch for each step, but LBFGS asks for several: "
+                "take another optimizer, as torch.optim.Adam"
+            )
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in self.trainer.optimizers)
         if self.gradient_clip_norm is not None and scaler is not None and fused:

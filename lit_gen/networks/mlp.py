@@ -7,6 +7,7 @@ from math import prod
 from torch import Tensor, nn
 
 from lit_gen.errors import UserError
+from lit_gen.ranges import check_at_least
 
 
 def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -49,6 +50,9 @@ class MLP(nn.Module):
         linear: makes each hidden layer, which takes and gives vectors of those lengths: ``torch.nn.Linear``, or
             ``lit_gen.networks.layers.Maxout``, which wants ``torch.nn.Identity`` for an activation.
         norm: makes the norm of so many features between a hidden layer and its activation; None for none.
+
+    Raises:
+        UserError: a size below 1.
     """
 
     examplewise = True
@@ -66,6 +70,7 @@ class MLP(nn.Module):
         norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
+        check_at_least(self, 1, hidden_dims=hidden_dims, params_per_output=params_per_output)
         self.in_shape = as_shape(in_shape)
         self.out_shape = as_shape(out_shape)
         self._leading = (params_per_output,) if params_per_output > 1 else ()

@@ -282,7 +282,7 @@ class GAN(ManualOptimizationModel):
     def from_latents(self, z: Tensor) -> Tensor:
         """(B, prior.dim) -> (B, *event_shape), pixels in [0, 1], by the averaged generator where there is one."""
         generator = self.generator if self.generator_average is None else self.generator_average
-        return generator(z).float()
+        return at_least_single(generator(z))
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape) draws, pixels in [0, 1], of the averaged generator where there is one."""

@@ -23,7 +23,7 @@ from lit_gen.models.vaes.vae import Prediction
 from lit_gen.models.vaes.vae_gan import check_features, check_made, check_posterior, discriminator_terms
 from lit_gen.objectives.variational import draw
 from lit_gen.protocols import Batch
-from lit_gen.tensor import sum_except_batch
+from lit_gen.tensor import at_least_single, sum_except_batch
 
 
 class MeanGap(NamedTuple):
@@ -52,7 +52,7 @@ def mean_gap(real: Tensor, generated: Tensor, group: Tensor, num_groups: int) ->
     """
     sums = torch.zeros(num_groups, real.shape[1] + 1, device=real.device)
     ones = torch.ones(len(real), 1, device=real.device)
-    sums = sum_over_ranks(sums.index_add_(0, group, torch.cat([(real - generated).float(), ones], 1)))
+    sums = sum_over_ranks(sums.index_add_(0, group, torch.cat([at_least_single(real - generated), ones], 1)))
     count = sums[:, -1]
     gap = sums[:, :-1] / count.clamp_min(1.0).unsqueeze(1)
     return MeanGap(gap, count / count.sum(), 0.5 * gap.square().sum())
@@ -64,7 +64,7 @@ def mean_matching(gap: MeanGap, generated: Tensor, group: Tensor) -> Tensor:
     The gradient of |m_real - m_generated|^2 / 2 is linear in the examples once the gap is known, so that slices of a
     batch, and ranks, add up to the joint batch.
     """
-    pull = -(gap.gap[group] * generated.float()).sum(1) / gap.share[group]
+    pull = -(gap.gap[group] * at_least_single(generated)).sum(1) / gap.share[group]
     return gap.value + pull - pull.detach()
 
 
@@ -175,14 +175,14 @@ class CVAEGAN(ManualOptimizationModel):
         return q.loc + q.scale * noise
 
     def _classifier_terms(self, x: Tensor, c: Tensor) -> dict[str, Tensor]:
-        logits, label = self.classifier(x).float(), c.argmax(1)
+        logits, label = at_least_single(self.classifier(x)), c.argmax(1)
         hits = (logits.argmax(1) == label).float()
         return {"classifier_loss": F.cross_entropy(logits, label, reduction="none"), "accuracy": hits}
 
     def _discriminator_terms(self, x: Tensor, c: Tensor, noise: Tensor, z: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             reconstruction, sample = self.decoder(self._code(x, c, noise), c), self.decoder(z, c)
-        return discriminator_terms(*(self.discriminator(images).float() for images in (x, reconstruction, sample)))
+        return discriminator_terms(*(at_least_single(self.discriminator(images)) for images in (x, reconstruction, sample)))
 
     @torch.no_grad()
     def _gaps(self, x: Tensor, c: Tensor, z: Tensor) -> tuple[MeanGap, MeanGap]:
@@ -194,9 +194,9 @@ class CVAEGAN(ManualOptimizationModel):
 
     def _pair_error(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """(B, *event_shape) twice -> (B,), of pixels and of both networks' features."""
-        error = sum_except_batch((x - reconstruction).float().square())
+        error = sum_except_batch(at_least_single(x - reconstruction).square())
         for network in (self.discriminator, self.classifier):
-            error = error + (network.features(x) - network.features(reconstruction)).float().square().sum(1)
+            error = error + at_least_single(network.features(x) - network.features(reconstruction)).square().sum(1)
         return 0.5 * error
 
     def _decoder_terms(
@@ -233,7 +233,7 @@ class CVAEGAN(ManualOptimizationModel):
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         c = self.condition.given(batch.x, batch.label)
         code = self._posterior(batch.x, c).mean
-        return Prediction(code, self.decoder(code, c).float())
+        return Prediction(code, at_least_single(self.decoder(code, c)))
 
     def sample(self, num_samples: int) -> Tensor:
         """(num_samples, *event_shape) draws, each class as likely."""
@@ -241,7 +241,7 @@ class CVAEGAN(ManualOptimizationModel):
 
     def sample_classes(self, label: Tensor) -> Tensor:
         """(B,) class indices -> (B, *event_shape)."""
-        return self.decoder(self.prior().sample((len(label),)), self.condition.one_hot(label)).float()
+        return at_least_single(self.decoder(self.prior().sample((len(label),)), self.condition.one_hot(label)))
 
     def log_weights_under(
         self,
@@ -255,7 +255,7 @@ class CVAEGAN(ManualOptimizationModel):
         z, log_qz = draw(self._posterior(x, c), num_samples)
 
         def likelihood_at(codes: Tensor) -> Distribution:
-            return likelihood(self.decoder(codes, c.repeat(len(codes) // len(c), 1)).float())
+            return likelihood(at_least_single(self.decoder(codes, c.repeat(len(codes) // len(c), 1))))
 
         return log_px_at(x, z, likelihood_at) + self.prior().log_prob(z) - log_qz
 

@@ -15,6 +15,7 @@ from lit_gen.models.manual import ManualOptimizationModel
 from lit_gen.models.vaes.vae import VAE
 from lit_gen.objectives.variational import VariationalObjective
 from lit_gen.protocols import Batch
+from lit_gen.tensor import at_least_single
 
 
 class FactorVAE(VAE, ManualOptimizationModel):
@@ -109,7 +110,7 @@ class FactorVAE(VAE, ManualOptimizationModel):
         return nn.ModuleList([module for module in self.children() if module is not self.discriminator])
 
     def _scores(self, z: Tensor) -> Tensor:
-        return self.discriminator(z).float()  # (B,); losses are computed in single precision
+        return at_least_single(self.discriminator(z))  # (B,)
 
     def _discriminator_terms(self, joint: Tensor, exchanged: Tensor) -> dict[str, Tensor]:
         return {"discriminator_loss": (softplus(-self._scores(joint)) + softplus(self._scores(exchanged))) / 2}

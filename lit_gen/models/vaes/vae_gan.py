@@ -20,7 +20,7 @@ from lit_gen.objectives.adversarial.minimax import Minimax
 from lit_gen.objectives.adversarial.non_saturating import NonSaturating
 from lit_gen.objectives.variational import draw
 from lit_gen.protocols import Batch, ReadsFeatures
-from lit_gen.tensor import sum_except_batch
+from lit_gen.tensor import at_least_single, sum_except_batch
 
 
 class VAEGAN(ManualOptimizationModel):
@@ -120,7 +120,7 @@ class VAEGAN(ManualOptimizationModel):
 
     def _feature_error(self, of_x: Tensor, of_reconstruction: Tensor) -> Tensor:
         """(B, F), (B, F) -> (B,): minus the log-density, without its constant."""
-        return 0.5 * ((of_x - of_reconstruction).float() / self.feature_std).square().sum(1)
+        return 0.5 * (at_least_single(of_x - of_reconstruction) / self.feature_std).square().sum(1)
 
     def _encoder_terms(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
         q = self._posterior(x)
@@ -137,13 +137,13 @@ class VAEGAN(ManualOptimizationModel):
             of_reconstruction = self.discriminator.features(reconstruction)
             error = self._feature_error(self.discriminator.features(x), of_reconstruction)
             fakes = self.discriminator.from_features(of_reconstruction), self.discriminator(sample)
-        adversarial = sum(self.objective.generator_loss(real=None, fake=fake.float()) for fake in fakes)
+        adversarial = sum(self.objective.generator_loss(real=None, fake=at_least_single(fake)) for fake in fakes)
         return {"decoder_loss": self.gamma * error + adversarial, "adversarial": adversarial}
 
     def _discriminator_terms(self, x: Tensor, noise: Tensor, z: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             reconstruction, sample = self.decoder(self._code(x, noise)), self.decoder(z)
-        scores = [self.discriminator(images).float() for images in (x, reconstruction, sample)]
+        scores = [at_least_single(self.discriminator(images)) for images in (x, reconstruction, sample)]
         return discriminator_terms(*scores)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -177,7 +177,7 @@ class VAEGAN(ManualOptimizationModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, Z) -> (B, *event_shape)."""
-        return self.decoder(z).float()
+        return at_least_single(self.decoder(z))
 
     def log_weights_under(
         self,
