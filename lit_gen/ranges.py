@@ -22,5 +22,5 @@ def check_at_least(owner: object, least: float, **values: float | Iterable[float
         numbers = value if isinstance(value, Iterable) else [] if value is None else [value]
         if not all(number >= least for number in numbers):
             called = owner if isinstance(owner, str) else type(owner).__name__
-            every = "every entry of " if isinstance(value, Iterable) else ""
-            raise UserError(f"{called}: {every}{name} must be at least {least}, got {value}")
+            every = "each of " if isinstance(value, Iterable) else ""
+            raise UserError(f"{every}a {called}'s {name} must be at least {least}, got {value}")

@@ -36,7 +36,8 @@ class FID(SampleFigures):
         seed: names the noise.
 
     Raises:
-        UserError: on counts out of range; at setup, if the model can't be drawn from or the data aren't images.
+        UserError: on counts out of range; at setup, if the model can't be drawn from, the data aren't images, or the
+            reference has fewer than two.
     """
 
     def __init__(
@@ -73,8 +74,8 @@ class FID(SampleFigures):
         count = trainer.datamodule.num_examples(self.reference)
         if count < 2:
             raise UserError(
-                f"FID needs a reference split of at least 2 examples, but {self.reference} has {count}: set reference or "
-                "num_validation."
+                f"FID needs a reference split of at least 2 examples, but {self.reference} has {count}: set reference, "
+                "or num_validation."
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,7 +10,6 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_gen.callbacks.divergence_guard import DivergenceGuard
@@ -86,7 +85,9 @@ class LitGenCLI(LightningCLI):
             raise UserError("no data: name a data module, e.g. data: ../data/mnist.yaml")
 
         trainer_keys.check(self.config)
-        torch.set_default_dtype(precision.default_dtype_of(self.config.trainer.precision))  # until lightning_verbs.run ends
+        torch.set_default_dtype(
+            precision.default_dtype_of(self.config.trainer.precision)
+        )  # until lightning_verbs.run ends
 
     def before_instantiate_classes(self) -> None:
         # The parsed namespace no longer holds the files' names.
@@ -181,7 +182,13 @@ class LitGenCLI(LightningCLI):
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
         self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
-        callbacks = [self.record, self.first_step, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
+        callbacks = [
+            self.record,
+            self.first_step,
+            *(given if isinstance(given, list) else [given]),
+            DivergenceGuard(),
+            self.progress,
+        ]
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,6 +51,8 @@ def load_yaml(text: str) -> Any:
 def set_up() -> None:
     """Make jsonargparse's ``omegaconf+`` mode read configs with :func:`load_yaml`."""
     jsonargparse.set_loader("omegaconf+", load_yaml, exceptions=(yaml.YAMLError,))
+    # Of a default that is an Enum, as that of Lightning's Timer; jsonargparse reads it by its name.
+    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_str(value.name))
 
 
 PARTS = ("model", "data", "trainer")

@@ -65,7 +65,9 @@ def try_scheduler(scheduler: LRScheduler, args: Sequence[Any], kwargs: Mapping[s
 def _check_rate(scheduler: LRScheduler) -> None:
     rate = float(scheduler.optimizer.param_groups[0]["lr"])
     if not (rate >= 0 and math.isfinite(rate)):
-        raise UserError(f"{type(scheduler).__name__} makes a learning rate of {rate:g}: it must be at least 0, and finite")
+        raise UserError(
+            f"{type(scheduler).__name__} makes a learning rate of {rate:g}: it must be at least 0, and finite"
+        )
 
 
 def _stand_in(optimizer: Optimizer) -> nn.Parameter:

@@ -139,7 +139,11 @@ class Parts:
         stopping, part = found
         logged = re.findall(r"`([^`]+)`", str(error).partition("any of the following")[2])
         near = difflib.get_close_matches(stopping.monitor, logged, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else textwrap.shorten(f"it logged {', '.join(logged)}", 120, placeholder=" …") + ";"
+        hint = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else textwrap.shorten(f"it logged {', '.join(logged)}", 120, placeholder=" …") + ";"
+        )
         return (
             f"{part.path} ({part.class_path}): an epoch ended without its metric '{stopping.monitor}'; {hint} "
             "strict: false passes over epochs that don't measure it"

@@ -12,8 +12,8 @@ from lit_gen.errors import UserError
 _SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
 
 _HALF = (
-    "would keep the weights themselves in 16 bits, in which likelihoods, averages of weights and small updates are lost; "
-    "take bf16-mixed (16-mixed on a GPU), which keeps them in 32"
+    "would keep the weights themselves in 16 bits, in which likelihoods, averages of weights and small updates are "
+    "lost; take bf16-mixed (or, on a GPU, 16-mixed), which keeps them in 32"
 )
 _REFUSED = {
     "16-true": _HALF,

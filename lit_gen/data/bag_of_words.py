@@ -72,7 +72,10 @@ def dense_counts(counts: csr_matrix) -> Tensor:
 
 
 def shares(counts: Tensor, place: Place | None = None) -> Tensor:
-    """(B, V) counts, none of whose rows is 0 -> shares of the words in each document, which sum to 1, in torch's default type."""
+    """(B, V) counts, none of whose rows is 0 -> shares of the words in each document, which sum to 1.
+
+    They are of torch's default type.
+    """
     counts = counts.to(torch.get_default_dtype())
     return counts / counts.sum(1, keepdim=True)
 

@@ -6,6 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from lit_gen.networks.layers.pyramid import halvings
+from lit_gen.ranges import check_at_least
 
 _LARGEST = 64
 
@@ -35,6 +36,7 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         sizes = halvings("ConvEncoder", image_shape, _LARGEST)
+        check_at_least(self, 1, latent_dim=latent_dim, params_per_output=params_per_output, base_channels=base_channels)
         self.in_shape = tuple(image_shape)
         self.out_shape = (latent_dim,)
         self._leading = (params_per_output,) if params_per_output > 1 else ()
@@ -74,6 +76,7 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         sizes = halvings("ConvDecoder", image_shape, _LARGEST)[::-1]
+        check_at_least(self, 1, latent_dim=latent_dim, params_per_output=params_per_output, base_channels=base_channels)
         self.in_shape = (latent_dim,)
         self.out_shape = tuple(image_shape)
         self._leading = (params_per_output,) if params_per_output > 1 else ()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lit_gen.networks.layers.norm import BatchNorm2d
 from lit_gen.networks.layers.pyramid import pyramid
+from lit_gen.ranges import check_at_least
 
 
 def _initialize(network: nn.Module) -> None:
@@ -50,6 +51,7 @@ class DCGANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         base, num_levels = pyramid("DCGANGenerator", image_shape, largest=128)
+        check_at_least(self, 1, latent_dim=latent_dim, base_channels=base_channels)
         self.in_shape = (latent_dim,)
         self.out_shape = tuple(image_shape)
         channels = base_channels * 2 ** (num_levels - 1)
@@ -96,6 +98,7 @@ class DCGANDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         base, num_levels = pyramid("DCGANDiscriminator", image_shape, largest=128)
+        check_at_least(self, 1, base_channels=base_channels)
         self.in_shape = tuple(image_shape)
         channels = base_channels
         layers: list[nn.Module] = [nn.Conv2d(image_shape[0], channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lit_gen.errors import UserError
 from lit_gen.networks.mlp import MLP, as_shape
+from lit_gen.ranges import check_at_least
 
 
 class LadderEncoder(nn.Module):
@@ -39,6 +40,8 @@ class LadderEncoder(nn.Module):
                 "LadderEncoder needs hidden_dims with a list of at least one width for each of its "
                 f"{len(latent_dims)} latent_dims, got {hidden_dims}"
             )
+        widths = [width for of_layer in hidden_dims for width in of_layer]
+        check_at_least(self, 1, latent_dims=latent_dims, hidden_dims=widths, params_per_output=params_per_output)
         self.in_shape = as_shape(in_shape)
         shape: int | tuple[int, ...] = self.in_shape
         self.rungs, self.estimates = nn.ModuleList(), nn.ModuleList()

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from lit_gen.ranges import check_at_least
+
 
 class LeNet(nn.Module):
     """Classifies 28x28 grey images; 61,706 parameters with ten classes.
@@ -15,10 +17,14 @@ class LeNet(nn.Module):
     Args:
         num_classes: number of classes.
         dropout: probability with which a feature is dropped in training.
+
+    Raises:
+        UserError: no classes.
     """
 
     def __init__(self, num_classes: int = 10, dropout: float = 0.0) -> None:
         super().__init__()
+        check_at_least(self, 1, num_classes=num_classes)
         # lit_gen.metrics.features.lenet holds the same layers under the same names, for a metric doesn't know the
         # networks; a test keeps the two together.
         self.features = nn.Sequential(

@@ -7,6 +7,7 @@ from torch import nn
 from lit_gen.errors import UserError
 from lit_gen.networks.codec import Codec
 from lit_gen.networks.mlp import MLP, as_shape
+from lit_gen.ranges import check_at_least
 
 
 class MLPCodec(Codec):
@@ -29,6 +30,7 @@ class MLPCodec(Codec):
     ) -> None:
         if not widths:
             raise UserError("MLPCodec needs the widths of at least one layer")
+        check_at_least("MLPCodec", 1, widths=widths)
         shape = as_shape(in_shape)
         *hidden, code = widths
         super().__init__(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lit_gen.errors import UserError
 from lit_gen.networks.mlp import as_shape, hidden_layers
+from lit_gen.ranges import check_at_least
 
 
 class MLPDiscriminator(nn.Module):
@@ -40,6 +41,7 @@ class MLPDiscriminator(nn.Module):
         super().__init__()
         if not hidden_dims:
             raise UserError("MLPDiscriminator needs the width of at least one hidden layer")
+        check_at_least(self, 1, hidden_dims=hidden_dims)
         self.in_shape = as_shape(in_shape)
         self.layers = nn.Sequential(*hidden_layers([prod(self.in_shape), *hidden_dims], activation, linear, norm))
         self.minibatch = nn.Identity() if minibatch is None else minibatch(hidden_dims[-1])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lit_gen.networks.layers.norm import BatchNorm2d
 from lit_gen.networks.layers.pyramid import Pyramid, pyramid
+from lit_gen.ranges import check_at_least
 
 _LARGEST = 128
 _MOST = 16  # the widest map has so many times base_channels
@@ -108,6 +109,7 @@ class ResNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         levels = pyramid("ResNetGenerator", image_shape, _LARGEST)
+        check_at_least(self, 1, latent_dim=latent_dim, base_channels=base_channels)
         side, base = image_shape[1], levels.base
         base_channels = base_channels or (256 if side <= _SMALL else 64)
         self.in_shape = (latent_dim,)
@@ -151,6 +153,7 @@ class ResNetDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         levels = pyramid("ResNetDiscriminator", image_shape, _LARGEST)
+        check_at_least(self, 1, base_channels=base_channels)
         side = image_shape[1]
         base_channels = base_channels or (128 if side <= _SMALL else 64)
         self.in_shape = tuple(image_shape)

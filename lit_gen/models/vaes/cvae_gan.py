@@ -182,7 +182,9 @@ class CVAEGAN(ManualOptimizationModel):
     def _discriminator_terms(self, x: Tensor, c: Tensor, noise: Tensor, z: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             reconstruction, sample = self.decoder(self._code(x, c, noise), c), self.decoder(z, c)
-        return discriminator_terms(*(at_least_single(self.discriminator(images)) for images in (x, reconstruction, sample)))
+        return discriminator_terms(
+            *(at_least_single(self.discriminator(images)) for images in (x, reconstruction, sample))
+        )
 
     @torch.no_grad()
     def _gaps(self, x: Tensor, c: Tensor, z: Tensor) -> tuple[MeanGap, MeanGap]:

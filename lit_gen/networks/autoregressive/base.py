@@ -7,17 +7,7 @@ from torch import Tensor, nn
 
 from lit_gen.errors import UserError
 from lit_gen.networks.mlp import as_shape
-
-
-def check_counts(network: nn.Module, **counts: int | None) -> None:
-    """Refuse counts below 1; None is no count.
-
-    Raises:
-        UserError: there is one, which the message names.
-    """
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise UserError(f"a {type(network).__name__}'s {name} must be at least 1, got {value}")
+from lit_gen.ranges import check_at_least
 
 
 class OrderedNetwork(nn.Module):
@@ -51,7 +41,7 @@ class OrderedNetwork(nn.Module):
         num_orders: int = 1,
     ) -> None:
         super().__init__()
-        check_counts(self, params_per_output=params_per_output, num_classes=num_classes, num_orders=num_orders)
+        check_at_least(self, 1, params_per_output=params_per_output, num_classes=num_classes, num_orders=num_orders)
         self.event_shape = as_shape(event_shape)
         if not by_channel and len(self.event_shape) != 3:
             called = type(self).__name__
@@ -104,4 +94,4 @@ def check_sizes(network: OrderedNetwork, kernels: dict[str, int], **counts: int 
     for name, value in kernels.items():
         if value < 3 or value % 2 == 0:
             raise UserError(f"a {called}'s {name} is an odd number from 3, not {value}")
-    check_counts(network, **counts)
+    check_at_least(network, 1, **counts)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
+from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.protocols import HasStepper, Stepper
+from lit_gen.ranges import check_at_least
 
 
 class MultiScale(OrderedNetwork):
@@ -40,7 +41,7 @@ class MultiScale(OrderedNetwork):
                 "a MultiScale's large network is told the small image: take a RowLSTM or DiagonalBiLSTM with "
                 "condition_features"
             )
-        check_counts(self, num_convolutions=num_convolutions)
+        check_at_least(self, 1, num_convolutions=num_convolutions)
         by_channel = large.cell_shape == large.event_shape
         super().__init__(large.event_shape, large.params_per_output, by_channel, large.num_classes)
         self.scale = _scale(small, large)

@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_gen.errors import UserError
 from lit_gen.networks.autoregressive.any_order import AnyOrderNetwork
-from lit_gen.networks.autoregressive.base import check_counts
 from lit_gen.protocols import Stepper
+from lit_gen.ranges import check_at_least
 
 CHUNK_CELLS = 16
 """Cells whose hidden units are computed at once. The running sum within a chunk is a matrix product, which does as many
@@ -59,7 +59,7 @@ class NADE(AnyOrderNetwork):
         seed: int = 0,
     ) -> None:
         super().__init__(event_shape, params_per_output, num_classes, num_orders, random_order, seed)
-        check_counts(self, num_hidden=num_hidden)
+        check_at_least(self, 1, num_hidden=num_hidden)
         if num_orders > 1 and not random_order:
             raise UserError(f"{num_orders} natural orders of a NADE are {num_orders} times one: set random_order: true")
         cells, classes = self.num_cells, num_classes or 1

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
+from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.autoregressive.pixelcnnpp_stepper import PixelCNNppStepper
 from lit_gen.networks.layers.concat_elu import concat_elu
 from lit_gen.networks.layers.gated_residual import GatedResidual
@@ -17,6 +17,7 @@ from lit_gen.networks.layers.shifted_conv import (
     shift_right,
 )
 from lit_gen.protocols import Stepper
+from lit_gen.ranges import check_at_least
 
 ABOVE, LEFT = (2, 3), (2, 2)
 """Kernels of the streams: the one of the rows above, and the one of what is above and on the left."""
@@ -61,7 +62,7 @@ class PixelCNNpp(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, by_channel=False, num_classes=num_classes)
-        check_counts(self, num_filters=num_filters, num_blocks=num_blocks, num_resolutions=num_resolutions)
+        check_at_least(self, 1, num_filters=num_filters, num_blocks=num_blocks, num_resolutions=num_resolutions)
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"a PixelCNNpp's dropout must be in [0, 1), got {dropout}")
         channels, width = self.event_shape[0] + 1, num_filters

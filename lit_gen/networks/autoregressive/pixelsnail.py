@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
+from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.networks.layers.convolution_by_pixel import ConvolutionByPixel, PixelwiseConvolution
 from lit_gen.networks.layers.gated_residual import (
     GatedResidual,
@@ -14,6 +14,7 @@ from lit_gen.networks.layers.gated_residual import (
     elu_residual,
 )
 from lit_gen.protocols import Stepper
+from lit_gen.ranges import check_at_least
 
 
 class PixelSNAIL(OrderedNetwork):
@@ -57,8 +58,8 @@ class PixelSNAIL(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, by_channel=False, num_classes=num_classes)
-        check_counts(self, channels=channels, num_blocks=num_blocks, num_residual=num_residual)
-        check_counts(self, key_dim=key_dim, value_dim=value_dim)
+        check_at_least(self, 1, channels=channels, num_blocks=num_blocks, num_residual=num_residual)
+        check_at_least(self, 1, key_dim=key_dim, value_dim=value_dim)
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"a PixelSNAIL's dropout must be in [0, 1), got {dropout}")
         colours, height, width = self.event_shape

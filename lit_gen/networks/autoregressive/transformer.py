@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
-from lit_gen.networks.autoregressive.base import OrderedNetwork, check_counts
+from lit_gen.networks.autoregressive.base import OrderedNetwork
 from lit_gen.protocols import Stepper
+from lit_gen.ranges import check_at_least
 
 
 class CausalTransformer(OrderedNetwork):
@@ -44,7 +45,7 @@ class CausalTransformer(OrderedNetwork):
         num_classes: int | None = None,
     ) -> None:
         super().__init__(event_shape, params_per_output, num_classes=num_classes)
-        check_counts(self, num_layers=num_layers, num_heads=num_heads, width=width)
+        check_at_least(self, 1, num_layers=num_layers, num_heads=num_heads, width=width)
         if width % num_heads:
             raise UserError(f"a CausalTransformer's {num_heads} heads can't share a width of {width} evenly")
         if not 0.0 <= dropout < 1.0:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lit_gen.errors import UserError
+from lit_gen.ranges import check_at_least
 
 
 class Maxout(nn.Module):
@@ -17,15 +17,14 @@ class Maxout(nn.Module):
         num_pieces: affine maps that each unit takes the largest of.
 
     Raises:
-        UserError: no pieces.
+        UserError: no units, or no pieces.
     """
 
     examplewise = True
 
     def __init__(self, in_features: int, out_features: int, num_pieces: int = 5) -> None:
         super().__init__()
-        if num_pieces < 1:
-            raise UserError(f"Maxout needs a num_pieces of at least 1, got {num_pieces}")
+        check_at_least(self, 1, out_features=out_features, num_pieces=num_pieces)
         self.num_pieces = num_pieces
         self.pieces = nn.Linear(in_features, out_features * num_pieces)
 

@@ -4,16 +4,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_gen.ranges import check_at_least
+
 
 class RandomShift(nn.Module):
     """In training, moves each image by up to ``max_pixels`` up or down and left or right; in evaluation, nothing.
 
     Every image of a batch has a shift of its own, uniform over the (2 max_pixels + 1)^2 whole-pixel ones; what moves in
     from outside is ``fill``.
+
+    Raises:
+        UserError: a negative number of pixels.
     """
 
     def __init__(self, max_pixels: int, fill: float = 0.0) -> None:
         super().__init__()
+        check_at_least(self, 0, max_pixels=max_pixels)
         self.max_pixels = max_pixels
         self.fill = fill
 
