@@ -67,8 +67,13 @@ class Parts:
         _mark(marked, "")
         self._is_building = True
         try:
-            with self.mistakes_told():
-                return parser.instantiate(marked, instantiators=[(self._make, object, True)])
+            return parser.instantiate(marked, instantiators=[(self._make, object, True)])
+        except Exception as error:
+            # Where a value may be of several types, jsonargparse raises an error of its own that knows no cause.
+            cause = self._failure(error) or (self._failed[-1] if self._failed else None)
+            if cause is None:
+                raise
+            raise UserError(self._told(*cause)) from cause[0]
         finally:
             self._is_building = False
 
@@ -91,6 +96,18 @@ class Parts:
                 raise
             raise UserError(told) from error
 
+    def try_optimizers(self, model: LightningModule) -> None:
+        """Let a model make its optimizers and schedules long before its fit does.
+
+        Raises:
+            UserError: one of them can't be made. What else goes wrong is left to the fit, which knows more.
+        """
+        try:
+            model.configure_optimizers()
+        except Exception as error:
+            if (cause := self._failure(error)) is not None:
+                raise UserError(self._told(*cause)) from error
+
     def _make(self, class_type: type, *args: Any, **kwargs: Any) -> Any:
         """Make one part: called by jsonargparse, and later by what it has left to make, such as optimizers."""
         part = kwargs.pop(_MARK, None)
@@ -110,6 +127,7 @@ class Parts:
             raise
         if self._is_building:
             self._built[id(made)] = (made, part)
+            self._failed = [failed for failed in self._failed if failed[1] != part]  # it came to be after all
         return made
 
     def _failure(self, error: BaseException) -> tuple[BaseException, Part] | None:

@@ -54,11 +54,11 @@ class RunRecord(Callback):
             self._handler = log_to(self.folder / "log.txt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A resumed run's config is replaced only now that model and data have accepted the new one.
-        if trainer.is_global_zero:
-            write_atomically(self.folder / run_folder.CONFIG, self.config)
+        # A resumed run's config is replaced only now that model, data and loggers have accepted the new one.
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
+        if trainer.is_global_zero:
+            write_atomically(self.folder / run_folder.CONFIG, self.config)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config

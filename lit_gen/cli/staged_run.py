@@ -240,6 +240,7 @@ def try_on_data(cli: StageCLI) -> None:
             cli.datamodule.setup("fit")
             cli.datamodule.train_dataloader()
         cli.model.setup("fit")
+    cli.parts.try_optimizers(cli.model)
 
 
 def print_config(these: Sequence[Stage]) -> None:

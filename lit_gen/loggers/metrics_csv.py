@@ -55,7 +55,13 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the config has a file of its own."""
+        """Nothing is kept, as the config has a file of its own; but before the run begins its file is looked at.
+
+        Raises:
+            UserError: the file that is there isn't one of ours, so that nothing can be added to it.
+        """
+        if self.file.exists():
+            self._read()
 
     @rank_zero_only
     def log_graph(self, model: LightningModule, *args: Any) -> None:

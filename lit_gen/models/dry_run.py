@@ -45,7 +45,9 @@ def try_network(name: str, network: nn.Module, x: Tensor, source: str) -> Tensor
         raise UserError(f"{name} takes inputs of shape {tuple(wanted)}, but {source} have shape {shape}")
     try:
         return network(x)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # the network may be anybody's
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{name} does not take inputs of shape {shape}, as {source} are: {reason}") from error
 

@@ -5,6 +5,7 @@ from math import prod
 from torch import Tensor, nn
 
 from lit_gen.errors import UserError
+from lit_gen.ranges import check_at_least
 
 
 class BottomLayer(nn.Module):
@@ -15,13 +16,14 @@ class BottomLayer(nn.Module):
         dim_above: Z_2 + … + Z_L.
 
     Raises:
-        UserError: a network that doesn't say its ``in_shape``.
+        UserError: a network that doesn't say its ``in_shape``, or nothing above.
     """
 
     def __init__(self, network: nn.Module, dim_above: int) -> None:
         super().__init__()
         if not hasattr(network, "in_shape"):
             raise UserError(f"BottomLayer needs a network with an in_shape, which a {type(network).__name__} hasn't")
+        check_at_least(self, 1, dim_above=dim_above)
         self.network = network
         self.dim = prod(network.in_shape)
         self.in_shape = (self.dim + dim_above,)

@@ -55,8 +55,8 @@ class UnrolledGAN(GAN):
         return self.unrolled_steps > 0
 
     def on_fit_start(self) -> None:
-        super().on_fit_start()
         check_differentiable(self.trainer.strategy.optimizers[0])
+        super().on_fit_start()
 
     def _generator_terms(self, x: Tensor, z: Tensor, due: Sequence[Due] = ()) -> dict[str, Tensor]:
         if self.unrolled_steps == 0:

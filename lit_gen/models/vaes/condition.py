@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_gen.errors import UserError
+from lit_gen.ranges import check_at_least
 
 
 class Condition(nn.Module):
@@ -108,6 +109,7 @@ class GivenHalf(Condition):
         self, image_shape: tuple[int, int, int], side: Literal["left", "right", "top", "bottom"] = "left"
     ) -> None:
         super().__init__()
+        check_at_least(self, 1, image_shape=image_shape)
         self._dim = 3 if side in ("left", "right") else 2  # of (B, C, H, W)
         self._given_first = side in ("left", "top")
         if len(image_shape) != 3 or image_shape[self._dim - 1] % 2:

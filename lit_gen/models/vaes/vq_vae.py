@@ -17,6 +17,7 @@ from lit_gen.models.vaes.base import check_described, start_decoder_at_mean
 from lit_gen.models.vaes.vae import Prediction
 from lit_gen.networks.layers.quantize import Quantized, perplexity
 from lit_gen.protocols import Batch
+from lit_gen.ranges import check_at_least
 
 
 class _Pass(NamedTuple):
@@ -77,6 +78,7 @@ class VQVAE(GenerativeModel):
         self.decoder = decoder
         self.quantizer = quantizer
         self.likelihood = likelihood
+        check_at_least(self, 1, positions=positions)
         self.positions = tuple(positions)
         self.commitment_weight = commitment_weight
         self.optimizer = optimizer
