@@ -1,5 +1,6 @@
 """Parts that go wrong, each in its own way and at its own time, for configs of the tests."""
 
+import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
@@ -78,6 +79,19 @@ def no_rate(step: int) -> float:
 def negative_rate(step: int) -> float:
     """A schedule's factor that climbs the hill."""
     return -1.0
+
+
+class OnlyDoubles(Callback):
+    """Raises where a batch, or what the model makes of it, is not in double precision."""
+
+    def _check(self, *values: Tensor) -> None:
+        assert all(value.dtype == torch.float64 for value in values if value.is_floating_point())
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx: int) -> None:
+        self._check(batch.x, *outputs.values(), *pl_module.parameters())
+
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._check(batch.x, *(outputs or {}).values(), *pl_module.parameters())
 
 
 class Interrupted(Callback):

@@ -1,8 +1,6 @@
 """What goes wrong while a part is built or tried: one line with its path in the config, exit status 2, no folder."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -225,11 +223,8 @@ def test_an_error_after_the_first_step_is_a_bug(tmp_path):
     arguments = ["fit", "--config", VAE, callbacks(f"{ODD}.NoStep"), f"--runs={tmp_path}", "--wandb=false"]
     with pytest.raises(ZeroDivisionError, match="in the loop"):
         main(arguments)
-    code = f"import sys; from lit_gen.cli.main import main; sys.exit(main({arguments!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert len(list(tmp_path.glob("vae_digits/*"))) == 2
+    (folder,) = tmp_path.glob("vae_digits/*")
+    assert (folder / "config.yaml").exists()
 
 
 def test_wandb_leaves_no_folder_either(refused, tmp_path, monkeypatch):
@@ -246,9 +241,7 @@ def test_stopping_early_by_what_an_epoch_does_not_log(refused, tmp_path, monitor
     words = ["--trainer.max_epochs=3", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
     words += [f"--trainer.callbacks=[{fid},{stopping}]", "--wandb=false", f"--runs={tmp_path}"]
     told = refused("fit", "--config", VAE, *words)
-    assert (
-        f"trainer.callbacks[1] (lightning.pytorch.callbacks.EarlyStopping): an epoch ended without its metric" in told
-    )
+    assert "trainer.callbacks[1] (lightning.pytorch.callbacks.EarlyStopping): an epoch ended without its metric" in told
     assert f"its metric '{monitor}'; " in told
     assert ("did you mean 'val/loss'?" in told) == (monitor == "val/los")
     assert "strict: false" in told
