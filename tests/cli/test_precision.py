@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ DOUBLE = "--trainer.precision=64-true"
 
 def few_samples(name: str) -> str:
     """The config's callbacks, with samples and chains enough to be measured at all, and one that looks at types."""
-    callbacks = yaml.safe_load(open(f"conf/{name}.yaml"))["trainer"].get("callbacks", [])
+    callbacks = yaml.safe_load(Path(f"conf/{name}.yaml").read_text())["trainer"].get("callbacks", [])
     for callback in callbacks:
         given = callback.get("init_args", {})
         for key in ("num_samples", "num_chains", "num_temperatures"):

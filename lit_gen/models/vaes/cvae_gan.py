@@ -176,7 +176,7 @@ class CVAEGAN(ManualOptimizationModel):
 
     def _classifier_terms(self, x: Tensor, c: Tensor) -> dict[str, Tensor]:
         logits, label = at_least_single(self.classifier(x)), c.argmax(1)
-        hits = (logits.argmax(1) == label).float()
+        hits = (logits.argmax(1) == label).to(logits.dtype)
         return {"classifier_loss": F.cross_entropy(logits, label, reduction="none"), "accuracy": hits}
 
     def _discriminator_terms(self, x: Tensor, c: Tensor, noise: Tensor, z: Tensor) -> dict[str, Tensor]:
