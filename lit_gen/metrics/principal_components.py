@@ -173,7 +173,7 @@ def principal_components(moments: Moments, num_components: int) -> PrincipalComp
 
 
 def fit_principal_components(batches: Iterable[Batch], num_components: int) -> PrincipalComponents:
-    """Principal components of the examples of all ranks, in float32, the same to the bit on each of them.
+    """Principal components of the examples of all ranks, in torch's default type, the same to the bit on each of them.
 
     A collective call: every rank gives its share of the examples, at least one batch.
     """
@@ -184,7 +184,7 @@ def fit_principal_components(batches: Iterable[Batch], num_components: int) -> P
             moments = StreamingMoments(batch.x[0].numel(), device)
         moments.update(batch.x)
     found = agreed(principal_components(moments.over_ranks().compute(), num_components))
-    return PrincipalComponents(*(value.float() for value in found))
+    return PrincipalComponents(*(value.to(torch.get_default_dtype()) for value in found))
 
 
 def agreed(found: PrincipalComponents) -> PrincipalComponents:
