@@ -297,7 +297,7 @@ ONE_LINE = {
     "--stages.rbm_2.model.hiden.shape=50": "stage 'rbm_2': there is no key",
     "--stages.rbm_2.trainer.max_epoch=5": "the nearest right one is 'trainer.max_epochs'",
     "--stages.rbm_2.trainer.max_epochs=many": "stage 'rbm_2': trainer.max_epochs",
-    "--stages.rbm_3.model.num_gibbs_steps=0": "stage 'rbm_3': model: an RBM's num_gibbs_steps must be at least 1, got 0",
+    "--stages.rbm_3.model.num_gibbs_steps=0": "stage 'rbm_3': model: an RBM's num_gibbs_steps must be at least 1",
     "--stages.rbm_3.data.image_shape=[1,16,16]": "stage 'rbm_3': below.encoder.layers.0.weight is (100, 256), but",
     "--stages.rbm_4.model.hidden.shape=50": "there is no stage 'rbm_4'; the nearest is 'rbm_",
     "--ckpt_path=best": "a run with stages goes on with --resume RUN or --ckpt_path=last",
