@@ -53,6 +53,7 @@ class Parts:
         self._built: dict[int, tuple[object, Part]] = {}
         self._failed: list[tuple[BaseException, Part]] = []
         self._is_building = False
+        self._depth = 0  # of constructors under way
 
     def __deepcopy__(self, memo: dict) -> "Parts":
         return self  # makers of optimizers refer to it, and copies of a model to them
@@ -113,6 +114,7 @@ class Parts:
         part = kwargs.pop(_MARK, None)
         if part is None:
             return class_type(*args, **kwargs)
+        self._depth += 1
         try:
             made = class_type(*args, **kwargs)
             if isinstance(made, Optimizer):
@@ -125,7 +127,9 @@ class Parts:
             if self._failure(error) is None:  # else it is that of a part within, which has been noted
                 self._failed.append((error, part))
             raise
-        if self._is_building:
+        finally:
+            self._depth -= 1
+        if self._is_building and not self._depth:  # else another part has made it for itself, as its layers
             self._built[id(made)] = (made, part)
             self._failed = [failed for failed in self._failed if failed[1] != part]  # it came to be after all
         return made
