@@ -51,7 +51,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         if staged is None:
             _one(verb, arguments, resume)
         elif verb == "fit":
-            staged_run.fit(staged, resume)
+            staged_run.fit(staged, resume, arguments)
         else:
             _one(verb, staged[-1].arguments, None)
         leave_together()

@@ -1,8 +1,9 @@
-"""``lit-gen list``: the configs there are, read from their first comment line."""
+"""``lit-gen list``: the configs there are, read from their first comment line; ``lit-gen list runs``: the runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from lit_gen.cli import list_runs
 from lit_gen.cli.options import OptionParser
 from lit_gen.errors import UserError
 
@@ -32,9 +33,13 @@ def default_folder() -> Path:
 
 
 def run(verb: str, arguments: Sequence[str]) -> None:
-    """List the configs."""
-    parser = OptionParser(prog="lit-gen list", description="The configs there are, by family.")
-    parser.add_argument("family", nargs="?", help="only this family, e.g. vaes")
+    """List the configs, or the runs."""
+    if arguments and arguments[0] == "runs":
+        list_runs.run(arguments[1:])
+        return
+    description = "The configs there are, by family; 'lit-gen list runs' lists your runs instead (see its --help)."
+    parser = OptionParser(prog="lit-gen list", description=description)
+    parser.add_argument("family", nargs="?", help="only this family, e.g. vaes; or 'runs'")
     parser.add_argument("--folder", type=Path, help="where to look (default: conf)")
     options = parser.parse_args(list(arguments))
     folder = options.folder or default_folder()

@@ -17,7 +17,7 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import lean, parser, run_folder, run_record
+from lit_gen.cli import lean, overrides, parser, run_folder, run_record, run_state
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
 from lit_gen.loggers.wandb import WandbRun
@@ -102,7 +102,7 @@ class LitGenCLI(LightningCLI):
             existing = run_folder.of_checkpoint(self.checkpoint)
             if existing is not None:
                 return existing
-        return run_folder.make(root, name)
+        return run_folder.make(root, name, overrides.suffix(overrides.overrides(self.arguments), self.verb))
 
     def instantiate_classes(self) -> None:
         try:
@@ -118,7 +118,7 @@ class LitGenCLI(LightningCLI):
         config = dict(self.config_init.trainer)
         # Made only now that every part of the config has been built without an error.
         self.folder = self._run_folder(Path(self.config.runs), self.config.name) if _get_rank() in (None, 0) else None
-        self.record = run_record.RunRecord(self.folder, self.config_text())
+        self.record = run_record.RunRecord(self.folder, self.config_text(), self.verb, self.arguments)
         self.progress = Progress()
         folder = self.folder or Path(self.config.runs)
         config["callbacks"] = self._callbacks(config, folder)
@@ -141,6 +141,7 @@ class LitGenCLI(LightningCLI):
             run_folder.CONFIG,
             "log.txt",
             "metrics.csv",
+            run_state.RECORD,
         }:
             shutil.rmtree(self.folder)
 

@@ -15,7 +15,7 @@ VERBS = {
     "test": ("lit_gen.cli.lightning_verbs", "evaluate a checkpoint on the test split"),
     "predict": ("lit_gen.cli.lightning_verbs", "write a checkpoint's predictions for the test split"),
     "sample": ("lit_gen.cli.sample", "draw from a checkpoint: a picture, a folder of pictures or an .npz"),
-    "list": ("lit_gen.cli.list_configs", "the configs there are, by family, with the paper each follows"),
+    "list": ("lit_gen.cli.list_configs", "the configs there are, with the paper each follows; 'list runs': your runs"),
 }
 """Each verb's module, which has ``run(verb, arguments)``, and what it does."""
 

@@ -1,6 +1,7 @@
 """Run folders: ``runs/<config name>/<id>/``, made so that no run can overwrite another.
 
 config.yaml     the resolved config
+run.json        what its command line changed, and which process runs it
 checkpoints/    last.ckpt, and best.ckpt by the config's ``monitor``
 metrics.csv     everything logged, a row a step
 samples/        pictures
@@ -31,13 +32,18 @@ def new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
 
 
-def make(root: Path, name: str) -> Path:
+def make(root: Path, name: str, suffix: str = "") -> Path:
     """Make a fresh run folder; its path is absolute, so that checkpoints know each other wherever a run goes on from.
+
+    Args:
+        root: where run folders are made.
+        name: the run's name.
+        suffix: the end of the folder's name, after its id.
 
     Raises:
         UserError: if it cannot be written.
     """
-    folder = root.resolve() / name / new_id()
+    folder = root.resolve() / name / (f"{new_id()}-{suffix}" if suffix else new_id())
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except OSError as error:

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
-from lit_gen.cli import run_folder
+from lit_gen.cli import overrides, run_folder, run_state
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
 from lit_gen.randomness import run_seed
 
@@ -36,11 +36,15 @@ class RunRecord(Callback):
     Args:
         folder: the run folder; None on ranks above 0, which learn it from rank 0.
         config: the resolved config as YAML text.
+        verb: what is run.
+        arguments: its command line.
     """
 
-    def __init__(self, folder: Path | None, config: str) -> None:
+    def __init__(self, folder: Path | None, config: str, verb: str = "fit", arguments: Sequence[str] = ()) -> None:
         self.folder = folder
         self.config = config
+        self.verb = verb
+        self.overrides = overrides.overrides(arguments)
         self.started = time.perf_counter()
         self._handler: logging.Handler | None = None
 
@@ -51,6 +55,7 @@ class RunRecord(Callback):
         if trainer.is_global_zero and self._handler is None:
             if not (self.folder / run_folder.CONFIG).exists():
                 write_atomically(self.folder / run_folder.CONFIG, self.config)
+            run_state.write(self.folder, self.verb, self.overrides)
             self._handler = log_to(self.folder / "log.txt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,6 +67,10 @@ class RunRecord(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero and isinstance(exception, Exception) and self.folder is not None:
+            run_state.note_failure(self.folder, exception)
 
     def close(self) -> None:
         """Let go of the log file."""

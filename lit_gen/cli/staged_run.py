@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, one_run, run_folder, run_record, sample, stages
+from lit_gen.cli import handing_on, one_run, overrides, run_folder, run_record, run_state, sample, stages
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -27,10 +27,12 @@ class StagedRun:
     Args:
         these: all of its stages.
         resume: the run folder to go on in; a new one is made where it is None.
+        arguments: the run's command line.
     """
 
-    def __init__(self, these: Sequence[Stage], resume: Path | None) -> None:
+    def __init__(self, these: Sequence[Stage], resume: Path | None, arguments: Sequence[str] = ()) -> None:
         self.stages = list(these)
+        self.overrides = overrides.overrides(arguments)
         self.folder = resume.resolve() if resume else None
         self.is_new = False
         self.transfers: dict[str, list[handing_on.Transfer]] = {}
@@ -69,13 +71,16 @@ class StagedRun:
             raise UserError(f"all stages of a run need the same number of processes, but {told}")
         if self.folder is None:
             self.is_new = True
-            self.folder = run_folder.make(Path(cli.config.runs), cli.config.name) if is_rank_zero() else None
+            if is_rank_zero():
+                words = overrides.suffix(self.overrides)
+                self.folder = run_folder.make(Path(cli.config.runs), cli.config.name, words)
 
     def fit(self) -> None:
         """Train the stages that are still to be trained; the summary and the table of each, and the run's own."""
         handler = None
         if is_rank_zero():
             run_record.write_atomically(self.folder / run_folder.CONFIG, stages.whole(self.stages, self._configs))
+            run_state.write(self.folder, "fit", self.overrides)
             handler = run_record.log_to(self.folder / run_folder.LOG)
         try:
             for stage in self.stages:
@@ -87,6 +92,10 @@ class StagedRun:
         except KeyboardInterrupt as interrupt:
             where = run_folder.shown(self.folder) if self.folder else "RUN"  # told by the rank that knows it
             raise Interrupted(f"interrupted; go on with: lit-gen fit --resume {where}") from interrupt
+        except Exception as error:
+            if self.folder is not None and is_rank_zero() and not isinstance(error, Interrupted):
+                run_state.note_failure(self.folder, error)
+            raise
         finally:
             if handler is not None:
                 run_record.stop_logging(handler)
@@ -252,7 +261,7 @@ def print_config(these: Sequence[Stage]) -> None:
     print(stages.whole(these, texts), end="")
 
 
-def fit(these: Sequence[Stage], resume: Path | None) -> None:
+def fit(these: Sequence[Stage], resume: Path | None, arguments: Sequence[str] = ()) -> None:
     """Run all stages that are not finished yet.
 
     Raises:
@@ -261,7 +270,7 @@ def fit(these: Sequence[Stage], resume: Path | None) -> None:
     if any(word.startswith("--print_config") for word in these[0].arguments):
         print_config(these)
         return
-    run = StagedRun(these, resume)
+    run = StagedRun(these, resume, arguments)
     run.prepare()
     try:
         run.fit()
