@@ -18,6 +18,7 @@ from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
 from lit_gen.cli import lean, overrides, parser, run_folder, run_record, run_state
+from lit_gen.cli.start_report import StartReport
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
 from lit_gen.loggers.wandb import WandbRun
@@ -171,7 +172,13 @@ class LitGenCLI(LightningCLI):
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
         self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
-        callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
+        callbacks = [
+            self.record,
+            self._report(),
+            *(given if isinstance(given, list) else [given]),
+            DivergenceGuard(),
+            self.progress,
+        ]
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":
@@ -186,6 +193,9 @@ class LitGenCLI(LightningCLI):
             callbacks.append(run_record.BestCheckpoint(there, self.config.monitor))
         callbacks.append(run_record.LastCheckpoint(there, self.config.checkpoint_every_n_steps))
         return callbacks
+
+    def _report(self) -> StartReport:
+        return StartReport(self.remarks)
 
     def _loggers(self, folder: Path) -> list:
         if _get_rank() not in (None, 0):

@@ -47,7 +47,8 @@ def suffix(changes: Mapping[str, str], verb: str = "fit") -> str:
         name = {"seed_everything": "seed"}.get(key, key.rsplit(".", 1)[-1])
         if key.startswith("stages."):
             name = f"{key.split('.')[1]}.{name}"
-        value = re.sub(r"[^A-Za-z0-9._]+", "-", _short_value(value)).strip("-.")
+        sign = "-" if re.match(r"-\.?\d", value) else ""
+        value = sign + re.sub(r"[^A-Za-z0-9._]+", "-", _short_value(value)).strip("-" if sign else "-.").rstrip("-.")
         words.append(f"{name}={value}" if value else name)
     taken = ""
     for word in [re.sub(r"[^A-Za-z0-9=._-]+", "-", word) for word in words]:

@@ -35,6 +35,7 @@ class StagedRun:
         self.overrides = overrides.overrides(arguments)
         self.folder = resume.resolve() if resume else None
         self.is_new = False
+        self._has_begun = False
         self.transfers: dict[str, list[handing_on.Transfer]] = {}
         self._configs: dict[str, str] = {}
         # What stages without a checkpoint hand on: in a fast_dev_run, and without checkpointing.
@@ -82,6 +83,7 @@ class StagedRun:
             run_record.write_atomically(self.folder / run_folder.CONFIG, stages.whole(self.stages, self._configs))
             run_state.write(self.folder, "fit", self.overrides)
             handler = run_record.log_to(self.folder / run_folder.LOG)
+            self._say(f"run folder: {run_folder.shown(self.folder)}")
         try:
             for stage in self.stages:
                 if self._is_finished(stage):
@@ -153,7 +155,8 @@ class StagedRun:
 
     def _fit_stage(self, stage: Stage) -> None:
         with told_of(stage):
-            cli = StageCLI(stage, len(self.stages), self.folder)
+            cli = StageCLI(stage, len(self.stages), self.folder, is_first=not self._has_begun)
+            self._has_begun = True
             with one_run.mistakes_told(cli):
                 cli.remarks["started_from"] = {
                     transfer.target: f"{transfer.stage}.{transfer.source}" for transfer in self.transfers[stage.name]

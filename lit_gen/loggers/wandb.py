@@ -111,6 +111,15 @@ class WandbRun(WandbLogger):
     def _is_on(self) -> bool:
         return self.experiment is self._experiment
 
+    def whereabouts(self) -> str:
+        """Where W&B's record of the run is, in a few words."""
+        run = self.experiment
+        if run is not self._experiment:
+            return "off"
+        if getattr(run, "offline", True) or not run.url:
+            return "offline, in the run folder's wandb/, for 'wandb sync'"
+        return str(run.url)
+
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         if self._is_on():

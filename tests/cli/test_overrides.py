@@ -28,6 +28,8 @@ BASE = ["--config", "conf/vaes/vae_digits.yaml"]
         (["--config", "conf/trainer/smoke.yaml"], {"config": "conf/trainer/smoke.yaml"}, "config=smoke"),
         (["--trainer=conf/trainer/smoke.yaml"], None, "trainer=smoke"),
         (["--stages.fine_tuned.trainer.max_epochs=3"], None, "fine_tuned.max_epochs=3"),
+        (["--trainer.max_epochs=-1"], {"trainer.max_epochs": "-1"}, "max_epochs=-1"),
+        (["--model.shift=-.5"], None, "shift=-.5"),
         (["--model.optimizer.lr=1e-4"], {"model.optimizer.lr": "1e-4"}, "lr=1e-4"),
     ],
 )
