@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from lit_gen.cli import help
 from lit_gen.errors import Interrupted, UserError
 
 VERBS = {
@@ -73,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         return _told(unknown_verb(verb))
     try:
-        importlib.import_module(VERBS[verb][0]).run(verb, arguments[1:])
+        asks = verb in help.VERBS and help.is_asked(arguments[1:])
+        (help if asks else importlib.import_module(VERBS[verb][0])).run(verb, arguments[1:])
     except UserError as error:
         if debug:
             traceback.print_exc()

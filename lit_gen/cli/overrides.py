@@ -22,11 +22,11 @@ def overrides(arguments: Sequence[str]) -> dict[str, str]:
     Left out are a value that the config has anyway, lists of callbacks, and options that don't change what is computed.
     A second ``--config`` counts as a change named ``config``.
     """
-    pairs = list(_pairs(arguments))
-    files = [value for option, value in pairs if option in ("config", "c")]
-    trees = [tree for tree in map(_read, files) if isinstance(tree, Mapping)]
+    given = list(pairs(arguments))
+    files = [value for option, value in given if option in ("config", "c")]
+    trees = [tree for tree in map(read, files) if isinstance(tree, Mapping)]
     found = {"config": " ".join(files[1:])} if len(files) > 1 else {}
-    for option, value in pairs:
+    for option, value in given:
         key = short_key(option)
         if option.split(".")[0] in NO_CHANGE or "callbacks" in key.split("."):
             continue
@@ -68,7 +68,8 @@ def short_key(option: str) -> str:
     return ".".join(part for part in option.split(".") if part not in ("init_args", "class_path"))
 
 
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option of a command line, without dashes, with its value (empty where it has none)."""
     words = list(arguments)
     while words:
         option, equals, value = words.pop(0).partition("=")
@@ -86,7 +87,7 @@ def _short_value(value: str) -> str:
     return re.sub(r"(?<![\w.])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", value)
 
 
-def _read(text: str) -> Any:
+def read(text: str) -> Any:
     """A config by its file's name, or as YAML on the command line; None if it is neither."""
     try:
         if "\n" not in text and len(text) < 4096 and Path(text).is_file():
@@ -101,7 +102,7 @@ def _beside(tree: Any, folder: Path) -> Any:
     if not isinstance(tree, Mapping):
         return tree
     named = {key: folder / value for key, value in tree.items() if isinstance(value, str) and ".y" in value}
-    return {**tree, **{key: _read(str(path)) for key, path in named.items() if path.is_file()}}
+    return {**tree, **{key: read(str(path)) for key, path in named.items() if path.is_file()}}
 
 
 def _agrees(tree: Any, key: Sequence[str], value: str) -> bool:
