@@ -118,7 +118,7 @@ class Progress(Callback):
             self._show(self._state._replace(activity="training", step=None))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()  # of a validation after the training
+        self._close(trainer)  # of a validation after the training
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, "testing")

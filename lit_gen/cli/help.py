@@ -18,20 +18,20 @@ EXAMPLES = {
         "lit-gen fit --config conf/vaes/vae_digits.yaml --trainer.max_epochs=20",
         "lit-gen fit --resume runs/vae_digits/ID",
     ),
-    "validate": ("lit-gen validate --config RUN/config.yaml --ckpt_path RUN  (as runs/vae_digits/ID)",),
-    "test": ("lit-gen test --config RUN/config.yaml --ckpt_path RUN  (as runs/vae_digits/ID)",),
-    "predict": ("lit-gen predict --config RUN/config.yaml --ckpt_path RUN  (as runs/vae_digits/ID)",),
+    "validate": ("lit-gen validate --config RUN/config.yaml --ckpt_path RUN  (RUN: a run folder)",),
+    "test": ("lit-gen test --config RUN/config.yaml --ckpt_path RUN  (RUN: a run folder)",),
+    "predict": ("lit-gen predict --config RUN/config.yaml --ckpt_path RUN  (RUN: a run folder)",),
 }
 
 OPTIONS = """
-  --config FILE, -c FILE    the config (see 'lit-gen list'); a later one changes it
+  --config FILE, -c FILE    the config ('lit-gen list'); a later one changes it
   --name NAME               the run's name (default: the config's file name)
   --runs FOLDER             where run folders are made (default: runs)
   --seed_everything N       the run's seed (default: 0)
   --ckpt_path WHERE         a run folder or checkpoint; 'last' or 'best': of the
                             newest run of this name
   --wandb true|false        log to Weights & Biases; offline unless logged in
-  --monitor NAME            the metric whose least value makes best.ckpt (val/loss)
+  --monitor NAME            the metric whose least value makes best.ckpt
   --checkpoint_every_n_steps N
                             how often last.ckpt is written (default: 500)
   --print_config            print the resolved config and stop
@@ -47,7 +47,7 @@ OF_PARTS = """
   --trainer.max_epochs N    how long to train; or --trainer.max_steps N,
                             --trainer.max_time DD:HH:MM:SS
   --trainer.check_val_every_n_epoch N, --trainer.log_every_n_steps N
-  --trainer.accelerator A   auto (default), cpu or gpu; --trainer.devices N, -1: all
+  --trainer.accelerator A   auto (default), cpu or gpu; --trainer.devices N
   --trainer.precision P     32-true (default), bf16-mixed, 16-mixed
   --trainer.callbacks LIST  what is measured and drawn; [] for nothing
   --trainer.fast_dev_run N  only N batches of everything: does it run at all?
@@ -72,7 +72,7 @@ MORE = """
   --help=trainer            all keys of a part; also --help=model, --help=data
   --help=lit_gen.networks.MLP
                             a class and its arguments
-  lit-gen list              the configs there are; 'lit-gen list runs': your runs
+  lit-gen list              the configs; 'lit-gen list runs' your runs
 """
 
 

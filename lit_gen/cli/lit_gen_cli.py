@@ -17,7 +17,7 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import lean, overrides, parser, run_folder, run_record, run_state
+from lit_gen.cli import lean, overrides, parser, run_folder, run_record, run_state, start_up
 from lit_gen.cli.start_report import StartReport
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
@@ -53,6 +53,7 @@ class LitGenCLI(LightningCLI):
             seed_everything_default=0,
             trainer_defaults={"log_every_n_steps": 50, "num_sanity_val_steps": 0, "enable_model_summary": False},
         )
+        start_up.end()
 
     def add_arguments_to_parser(self, parser) -> None:
         parser.add_argument("--runs", default="runs", help="where run folders are made")

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from lit_gen.cli import help
+from lit_gen.cli import help, start_up
 from lit_gen.errors import Interrupted, UserError
 
 VERBS = {
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a bug of ours (with its traceback), 2 for a mistake that the person at the keyboard
         can mend (told in one line), 130 after Ctrl-C.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    is_process = arguments is None
+    arguments = list(sys.argv[1:] if is_process else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = arguments[0]
     if verb not in VERBS:
         return _told(unknown_verb(verb))
+    if is_process:
+        start_up.begin()
     try:
         asks = verb in help.VERBS and help.is_asked(arguments[1:])
         (help if asks else importlib.import_module(VERBS[verb][0])).run(verb, arguments[1:])
@@ -88,4 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        if is_process:
+            start_up.leave()
     return 0

@@ -226,12 +226,13 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     """Draw samples and write them."""
     options = options_of(arguments)
 
-    from lit_gen.cli import run_folder, walks
+    from lit_gen.cli import run_folder, start_up, walks
 
     walk = None if options.interpolate is None and options.arithmetic is None else walks.walks_of(options)
     checkpoint = run_folder.find_checkpoint(options.ckpt)
     device = device_of(options.device)
     model = load_model(checkpoint).to(device)
+    start_up.end()
     if walk is not None:
         drawn = walk(model)
         write(drawn.samples, options.out, drawn.arrays, drawn.picture)
