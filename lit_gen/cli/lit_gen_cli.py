@@ -53,7 +53,6 @@ class LitGenCLI(LightningCLI):
             seed_everything_default=0,
             trainer_defaults={"log_every_n_steps": 50, "num_sanity_val_steps": 0, "enable_model_summary": False},
         )
-        start_up.end()
 
     def add_arguments_to_parser(self, parser) -> None:
         parser.add_argument("--runs", default="runs", help="where run folders are made")
@@ -81,6 +80,7 @@ class LitGenCLI(LightningCLI):
             raise UserError("no data: name a data module, e.g. data: ../data/mnist.yaml")
 
     def before_instantiate_classes(self) -> None:
+        start_up.end()  # the classes that the config names have been imported
         # The parsed namespace no longer holds the files' names.
         self.config.name = self.config.name or name_of(self.arguments) or self.verb
         self.checkpoint = self._find_checkpoint(Path(self.config.runs), self.config.name)

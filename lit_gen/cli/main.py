@@ -93,5 +93,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         if is_process:
-            start_up.leave()
+            start_up.end()
     return 0

@@ -83,13 +83,14 @@ def load_model(checkpoint: Path):
     """
     from lightning.pytorch import LightningModule
 
-    from lit_gen.cli import checkpoints, parser
+    from lit_gen.cli import checkpoints, parser, start_up
 
     parser.set_up()
     content = checkpoints.load(checkpoint)
     builder = parser.Parser(parser_mode="omegaconf+")
     builder.add_subclass_arguments(LightningModule, "model", required=True)
     config = builder.parse_object({"model": checkpoints.config_of(content)["model"]})
+    start_up.end()  # everything is imported
     model = builder.instantiate_classes(config).model
     checkpoints.check_fits(content, model, checkpoint)
     model.load_state_dict(content["state_dict"])
@@ -226,13 +227,12 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     """Draw samples and write them."""
     options = options_of(arguments)
 
-    from lit_gen.cli import run_folder, start_up, walks
+    from lit_gen.cli import run_folder, walks
 
     walk = None if options.interpolate is None and options.arithmetic is None else walks.walks_of(options)
     checkpoint = run_folder.find_checkpoint(options.ckpt)
     device = device_of(options.device)
     model = load_model(checkpoint).to(device)
-    start_up.end()
     if walk is not None:
         drawn = walk(model)
         write(drawn.samples, options.out, drawn.arrays, drawn.picture)
