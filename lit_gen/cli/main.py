@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from lit_gen.cli import help, start_up
+from lit_gen.cli import help, library_messages, start_up
 from lit_gen.errors import Interrupted, UserError
 
 VERBS = {
@@ -78,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start_up.begin()
     try:
         asks = verb in help.VERBS and help.is_asked(arguments[1:])
-        (help if asks else importlib.import_module(VERBS[verb][0])).run(verb, arguments[1:])
+        with library_messages.held_back():
+            (help if asks else importlib.import_module(VERBS[verb][0])).run(verb, arguments[1:])
     except UserError as error:
         if debug:
             traceback.print_exc()

@@ -24,10 +24,10 @@ from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
 from lit_gen.cli import overrides, run_folder, run_state
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
+from lit_gen.cli.library_messages import log_to, quiet_loggers, stop_logging
 from lit_gen.randomness import run_seed
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
-LOGGED = ("lightning.pytorch", "lightning.fabric", "lit_gen", "py.warnings")
 
 
 class RunRecord(Callback):
@@ -188,23 +188,6 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def log_to(path: Path) -> logging.Handler:
-    """Append what Lightning, lit-gen and Python's warnings say to a file, beside where it goes anyway."""
-    logging.captureWarnings(True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in LOGGED:
-        logging.getLogger(name).addHandler(handler)
-    return handler
-
-
-def stop_logging(handler: logging.Handler) -> None:
-    """Let go of the file that ``log_to`` writes to."""
-    for name in LOGGED:
-        logging.getLogger(name).removeHandler(handler)
-    handler.close()
-
-
 def commit() -> str | None:
     """The commit of the checkout that lit-gen runs from, with ``+changes`` if it has any; None outside a checkout."""
     here = Path(__file__).parent
@@ -262,10 +245,8 @@ def print_table(
 
 
 def quiet_libraries() -> None:
-    """Leave out what the libraries say that tells a user of lit-gen nothing; the run's log keeps Lightning's notes."""
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        for handler in logging.getLogger(name).handlers:
-            handler.setLevel(logging.WARNING)
+    """Leave out what the libraries say that is no news to a user of lit-gen; the run's log keeps it."""
+    quiet_loggers()
     for pattern in (
         r".*does not have many workers.*",
         r".*LeafSpec.*",

@@ -73,6 +73,8 @@ class WandbRun(WandbLogger):
         os.environ.setdefault("WANDB_SILENT", "true")
         # Its reports on itself wait for the server too, after the run's end and twice as long.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        if not os.environ.get("WANDB_MODE", "unset"):
+            del os.environ["WANDB_MODE"]  # empty means that it isn't set, which W&B refuses
         import wandb
 
         settings = wandb.setup().settings
