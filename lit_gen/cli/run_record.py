@@ -31,16 +31,18 @@ LOGGED = ("lightning.pytorch", "lightning.fabric", "lit_gen", "py.warnings")
 
 
 class RunRecord(Callback):
-    """Keeps the run folder: the resolved config, the config inside each checkpoint, the log, the last checkpoint.
+    """Keeps the run folder: its config, the resolved config inside each checkpoint, the log, the last checkpoint.
 
     Args:
         folder: the run folder; None on ranks above 0, which learn it from rank 0.
         config: the resolved config as YAML text.
+        kept: the same with its interpolations, for ``config.yaml``.
     """
 
-    def __init__(self, folder: Path | None, config: str) -> None:
+    def __init__(self, folder: Path | None, config: str, kept: str) -> None:
         self.folder = folder
         self.config = config
+        self.kept = kept
         self.started = time.perf_counter()
         self._handler: logging.Handler | None = None
 
@@ -50,13 +52,13 @@ class RunRecord(Callback):
         trainer._default_root_dir = str(self.folder)
         if trainer.is_global_zero and self._handler is None:
             if not (self.folder / run_folder.CONFIG).exists():
-                write_atomically(self.folder / run_folder.CONFIG, self.config)
+                write_atomically(self.folder / run_folder.CONFIG, self.kept)
             self._handler = log_to(self.folder / "log.txt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A resumed run's config is replaced only now that model and data have accepted the new one.
         if trainer.is_global_zero:
-            write_atomically(self.folder / run_folder.CONFIG, self.config)
+            write_atomically(self.folder / run_folder.CONFIG, self.kept)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
 

@@ -61,7 +61,7 @@ class StagedRun:
             handing_on.check_below(stage, cli.model, self.transfers[stage.name])
             with told_of(stage):
                 try_on_data(cli)
-            self._configs[stage.name] = cli.config_text()
+            self._configs[stage.name] = cli.kept_text()
             gives[stage.name] = handing_on.shapes(handing_on.handed_on(cli.model))
             world_sizes[stage.name] = cli.trainer.world_size
         if len(set(world_sizes.values())) > 1:
