@@ -91,9 +91,11 @@ def of_resumed(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     for position, word in enumerate(arguments):
         if word == "--resume" or word.startswith("--resume="):
             value = word.partition("=")[2] or (arguments[position + 1 : position + 2] or [""])[0]
+            if not value or value.startswith("--"):
+                raise UserError("--resume needs a run folder, as in lit-gen fit --resume runs/vae_digits/ID")
             del arguments[position : position + (1 if "=" in word else 2)]
             run = Path(value)
-            if not value or not (run / run_folder.CONFIG).is_file():
+            if not (run / run_folder.CONFIG).is_file():
                 raise UserError(f"cannot resume '{value}': it is not a run folder (it has no {run_folder.CONFIG})")
             return ["--config", str(run / run_folder.CONFIG), *arguments], run
     return arguments, None

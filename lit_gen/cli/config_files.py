@@ -76,6 +76,9 @@ def part_named(option: str, name: str) -> str:
     path = find(name)
     if path is None and (name.endswith(SUFFIXES) or "/" in name):
         raise UserError(f"{option}: there is no file {name}{_nearest(name)}")
+    whole = f"{option.removeprefix('--')}/{name}"
+    if path is None and "." not in name and find(whole):
+        raise UserError(f"{option}: there is no class or file '{name}'; the nearest is {whole}")
     return str(path) if path and (path.suffix in SUFFIXES or "/" in name) else name
 
 

@@ -25,6 +25,9 @@ _PLAIN = re.compile(r"\$\{[A-Za-z0-9_.\[\]]+\}")
 
 MAX_COMMENT = 120
 
+PRINTED = "# Interpolations are resolved here; the config.yaml of a run keeps them, each with its value.\n"
+"""The first line of a printed config."""
+
 
 @dataclass(frozen=True)
 class Kept:

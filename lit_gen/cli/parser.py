@@ -56,7 +56,9 @@ class Parser(LightningArgumentParser):
             text = _NOT_SERIALIZED.sub("", super().dump(*args, **kwargs))
         if self.part is None and "${" in text:
             self.unresolved = yaml_text.load(text)
-        return text
+        # Before it prints a config, and not before it resolves one, jsonargparse takes "key" out of its note to do so.
+        prints = "key" not in getattr(self, "print_config", {"key": None})
+        return interpolation.PRINTED + text if prints else text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(readable(message, self)) from ex
@@ -107,9 +109,14 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
     if _PART.search(line):
         return line
+    line = re.sub(r"Expected a (int|object)\b", r"Expected an \1", line)
+    if _NO_CLASS.search(line):
+        return line + _nearest_class(line) + part
     given = re.search(r"Given value: ([^()]{1,60})$", message, flags=re.M)
+    if given and re.fullmatch(r"[\w.: ]+", line) and "Expected" not in line:
+        return f"{line}: '{given.group(1)}' is neither a class nor the file of one{part}"
     line += f", got {given.group(1)}" if given and not re.search(r"Got value|, got ", line) else ""
-    return line + _nearest_class(line) + _hint(line) + part
+    return line + _hint(line) + part
 
 
 def _nearest_class(line: str) -> str:

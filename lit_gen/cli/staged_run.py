@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, one_run, run_folder, run_record, sample, stages
+from lit_gen.cli import handing_on, interpolation, one_run, run_folder, run_record, sample, stages
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -249,7 +249,7 @@ def print_config(these: Sequence[Stage]) -> None:
         words = [word for word in stage.arguments if not word.startswith("--print_config")]
         with told_of(stage):
             texts[stage.name] = StageCLI(replace(stage, arguments=words), len(these), None).config_text()
-    print(stages.whole(these, texts), end="")
+    print(interpolation.PRINTED + stages.whole(these, texts), end="")
 
 
 def fit(these: Sequence[Stage], resume: Path | None) -> None:

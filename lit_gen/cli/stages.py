@@ -70,7 +70,8 @@ def read(arguments: Sequence[str]) -> list[Stage] | None:
     own = [*own, *later]
     for name, word in own:
         if name not in names:
-            raise UserError(f"{word.split('=')[0]}: there is no stage '{name}'{nearest(name, names)}")
+            key = word.removeprefix("--").split("=")[0]
+            raise UserError(f"--stages.{name}.{key}: there is no stage '{name}'{nearest(name, names)}")
     return [
         Stage(
             number,
@@ -121,6 +122,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that said that there is no such name."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if not names:
+        return "; there are none"
     listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     return f"; the nearest is '{close[0]}'" if close else f"; there {'is' if len(names) == 1 else 'are'} {listed}"
 

