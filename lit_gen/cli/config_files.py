@@ -29,14 +29,14 @@ def installed_folder() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
-def folders() -> list[Path]:
-    """Where the names of configs are looked for, in order."""
-    return [Path(), Path("conf"), installed_folder()]
+def named_folders() -> list[Path]:
+    """The folders whose configs have names, ``conf`` here before those that are installed."""
+    return [Path("conf"), installed_folder()]
 
 
 def find(name: str) -> Path | None:
     """The config file or part that a name means, a run folder meaning its own config; None if there is none."""
-    for folder in folders():
+    for folder in (Path(), *named_folders()):
         for candidate in (folder / name, *(folder / f"{name}{suffix}" for suffix in SUFFIXES)):
             if _is_file(candidate):
                 return candidate
@@ -47,7 +47,7 @@ def find(name: str) -> Path | None:
 
 def names() -> list[str]:
     """All names of configs and parts that :func:`find` knows wherever one is, such as ``vaes/vae_digits``."""
-    found = {path.relative_to(folder).with_suffix("") for folder in folders()[1:] for path in folder.glob("*/*.yaml")}
+    found = {path.relative_to(folder).with_suffix("") for folder in named_folders() for path in folder.glob("*/*.yaml")}
     return sorted(path.as_posix() for path in found)
 
 
@@ -84,7 +84,7 @@ def part_named(option: str, name: str) -> str:
 
 def name_of(arguments: Sequence[str]) -> str | None:
     """The name of the first config file among the words of a command line."""
-    files = [value for option, value in pairs(arguments) if option in ("--config", "-c")]
+    files = [value for option, value in pairs(arguments) if option in ("--config", "-c") and not _is_text(value)]
     return Path(files[0]).stem if files else None
 
 
