@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml import MappingNode, Node, SequenceNode
 
 from lit_gen.cli import yaml_text
 from lit_gen.errors import UserError
@@ -19,6 +20,11 @@ PARTS = ("model", "data", "trainer")
 """Keys of a config whose value may be the name of a file that holds it."""
 
 SUFFIXES = (".yaml", ".yml")
+
+NOTHING = ("", "null", "None", "~")
+
+BESIDE_CLASS = ("class_path", "init_args", "dict_kwargs")
+"""Keys that a part may have."""
 
 EXAMPLE = "lit-gen fit --config vaes/vae_digits"
 
@@ -71,14 +77,16 @@ def part_named(option: str, name: str) -> str:
     Raises:
         UserError: the value can only be the name of a file, and there is none.
     """
-    if _is_text(name) or not name:
+    key = option.removeprefix("--")
+    if name in NOTHING:
+        raise UserError(f"{option}={name} is nothing: name a class or a file, or leave the option out")
+    if _is_text(name):
         return name
     path = find(name)
-    if path is None and (name.endswith(SUFFIXES) or "/" in name):
+    if path is None and (name.endswith(SUFFIXES) or "/" in name or key == "trainer"):
         raise UserError(f"{option}: there is no file {name}{_nearest(name)}")
-    whole = f"{option.removeprefix('--')}/{name}"
-    if path is None and "." not in name and find(whole):
-        raise UserError(f"{option}: there is no class or file '{name}'; the nearest is {whole}")
+    if path is None and "." not in name and find(f"{key}/{name}"):
+        raise UserError(f"{option}: there is no class or file '{name}'; the nearest is {key}/{name}")
     return str(path) if path and (path.suffix in SUFFIXES or "/" in name) else name
 
 
@@ -112,6 +120,7 @@ def check(arguments: Sequence[str]) -> None:
         elif any(sign in value for sign in "{[:\n"):
             try:
                 yaml_text.load(value)
+                _check_classes(yaml_text.compose(value), option)
             except yaml_text.Refused as error:
                 raise UserError(f"{option}: {error.problem}") from error
             except yaml.YAMLError:
@@ -141,6 +150,7 @@ def read(path: Path) -> Any:
 
 def _check_file(path: Path, is_part: bool) -> None:
     content = read(path)
+    _check_classes(yaml_text.compose(path.read_text(encoding="utf-8")), str(path))
     if not isinstance(content, Mapping):
         held = "is empty" if content is None else f"holds {_shown(content)}"
         raise UserError(f"{path} {held}, but a config maps keys to values, as in 'seed_everything: 0'")
@@ -157,9 +167,31 @@ def _check_parts(path: Path, config: Mapping[str, Any]) -> None:
     for part in PARTS:
         value = config.get(part)
         if part in config and value is None:
-            raise UserError(f"{path}: '{part}' is null: give it a value, or leave the key out (is its content indented?)")
-        if isinstance(value, str) and value.endswith(SUFFIXES) and not _is_file(path.parent / value):
-            raise UserError(f"{path}: {part}: there is no file {path.parent / value}{_nearest(value)}")
+            raise UserError(
+                f"{path}: '{part}' is null: give it a value, or leave the key out (is its content indented?)"
+            )
+        is_file = isinstance(value, str) and (value.endswith(SUFFIXES) or "/" in value or part == "trainer")
+        if is_file and not _is_file(path.parent / value):
+            cure = f"; write {value}.yaml" if _is_file(path.parent / f"{value}.yaml") else _nearest(value)
+            raise UserError(f"{path}: {part}: there is no file {path.parent / value}{cure}")
+
+
+def _check_classes(node: Node | None, source: str) -> None:
+    """Refuse arguments that stand beside their class's ``class_path``, where the parser would not look for them."""
+    if isinstance(node, SequenceNode):
+        for item in node.value:
+            _check_classes(item, source)
+    if not isinstance(node, MappingNode):
+        return
+    keys = dict(yaml_text.items(node))
+    if "class_path" in keys and (beside := [key for key in keys if key not in BESIDE_CLASS]):
+        line = yaml_text.line_of(keys[beside[0]])
+        raise UserError(f"{source}: '{beside[0]}' in line {line} stands beside class_path: put it into init_args")
+    if "init_args" in keys and keys["init_args"].tag.endswith(":null"):
+        line = yaml_text.line_of(keys["init_args"])
+        raise UserError(f"{source}: init_args in line {line} is null: give arguments, or leave the key out")
+    for value in keys.values():
+        _check_classes(value, source)
 
 
 def _files_named(node: Any, folder: Path) -> list[Path]:

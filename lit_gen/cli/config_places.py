@@ -21,14 +21,14 @@ class Place(NamedTuple):
         path: the keys that lead to it, without ``init_args``.
         part: the class that it is an argument of, as it is written there; None where none is.
         where: the file and line, or ``on the command line``.
-        text: its value if that is a plain one, the items of a list one after another, else empty.
+        texts: how its value may be quoted: a plain one, or the items of a list.
         truth: whether the value is a truth value by one of YAML's words, such as ``no``.
     """
 
     path: tuple[str, ...]
     part: str | None
     where: str
-    text: str
+    texts: tuple[str, ...]
     truth: bool
 
 
@@ -40,21 +40,27 @@ def located(message: str, arguments: Sequence[str]) -> str:
         arguments: the command line, its configs found.
     """
     of_stage = r"(?:stage '[^']*': )?"
-    about = re.match(rf"{of_stage}there is no key '([^']+)'", message) or re.match(rf"{of_stage}((?:[\w.]+: )+)", message)
+    about = re.match(rf"{of_stage}there is no key '([^']+)'", message) or re.match(
+        rf"{of_stage}((?:[\w.]+: )+)", message
+    )
     if about is None:
         return message
     class_named = re.search(r" \(in ([\w.]+)\)$", message)
     wanted = tuple(about.group(1).replace(": ", ".").strip(".").replace(".init_args", "").split("."))
-    found = list(_matching(list(places(arguments)), wanted, class_named.group(1) if class_named else None, message))
-    bare = message[: class_named.start()] if class_named else message
+    all_ = list(places(arguments))
+    found = list(_matching(all_, wanted, class_named.group(1) if class_named else None, message))
     if not found:
         return message
+    bare = message[: class_named.start()] if class_named else message
+    others = {one.path for one in all_ if one.path[-1:] == wanted and len(one.path) > 1}
+    if len(wanted) == 1 and class_named is None and others:
+        bare = f"{message.split(';')[0]}; there is {' and '.join(sorted('.'.join(path) for path in others)[:3])}"
     last = found[-1]
     told = [last.where]
     if class_named:
         told.insert(0, f"in {'.'.join(last.path[:-1])}, a {class_named.group(1)}")
     if last.truth and "Expected a str" in message:
-        told.append(f"{last.text} is a truth value in YAML, quote it for text")
+        told.append(f"{last.texts[0]} is a truth value in YAML, quote it for text")
     return f"{bare} ({'; '.join(told)})"
 
 
@@ -71,7 +77,7 @@ def places(arguments: Sequence[str]) -> Iterator[Place]:
         except yaml.YAMLError:
             node = None
         if path:
-            yield Place(path, None, ON_THE_COMMAND_LINE, value, False)
+            yield Place(path, None, ON_THE_COMMAND_LINE, (value,), False)
         if node is not None and not isinstance(node, ScalarNode):
             yield from _of_node(node, path, None, None)
 
@@ -110,9 +116,10 @@ def _of_node(node: Node, path: tuple[str, ...], part: str | None, file: Path | N
 def _place(path: tuple[str, ...], part: str | None, file: Path | None, value: Node) -> Place:
     where = f"{file}, line {yaml_text.line_of(value)}" if file else ON_THE_COMMAND_LINE
     scalars = value.value if isinstance(value, SequenceNode) else [value]
-    text = " ".join(one.value for one in scalars if isinstance(one, ScalarNode))
-    is_truth = isinstance(value, ScalarNode) and value.tag.endswith(":bool") and value.value.lower() not in ("true", "false")
-    return Place(path, part, where, text, is_truth)
+    texts = tuple(one.value for one in scalars if isinstance(one, ScalarNode))
+    is_truth = isinstance(value, ScalarNode) and value.tag.endswith(":bool")
+    texts += (str(value.value.lower() in ("true", "yes", "on")),) if is_truth else ()
+    return Place(path, part, where, texts, is_truth and texts[0].lower() not in ("true", "false"))
 
 
 def _matching(all_: list[Place], wanted: tuple[str, ...], part: str | None, message: str) -> list[Place]:
@@ -129,5 +136,5 @@ def _matching(all_: list[Place], wanted: tuple[str, ...], part: str | None, mess
     if len({one.path for one in found}) > 1:
         got = re.search(r"(?:Got value:|, got) ([^;(]+)", message)
         value = got.group(1).strip().replace(".init_args", "") if got else ""
-        found = [one for one in found if value and value in (one.text, *one.text.split())]
+        found = [one for one in found if value and value in one.texts]
     return found if len({one.path for one in found}) == 1 else []

@@ -234,6 +234,10 @@ def _nearest(key: str, tree: Any) -> str:
             close = difflib.get_close_matches(part, known, n=1, cutoff=0.5)
             if close:
                 return f"; the nearest right one is '{short_path('.'.join([*parts[:number], close[0], *parts[number + 1 :]]))}'"
-            return f"; there are {', '.join(known[:8])}" if known else f"; {short_path('.'.join(parts[:number]))} has no keys"
+            return (
+                f"; there are {', '.join(known[:8])}"
+                if known
+                else f"; {short_path('.'.join(parts[:number]))} has no keys"
+            )
         node = dict(_children(node))[part] if isinstance(node, Mapping) else node[int(part)]
     return ""

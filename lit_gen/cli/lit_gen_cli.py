@@ -215,4 +215,3 @@ def _with_hint(message: str) -> str:
     if "backend found" in message or "can not run on your system" in message:
         return f"{message.rstrip()} Take --trainer.accelerator=cpu or auto."
     return message
-

@@ -81,10 +81,16 @@ _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
 _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _NOT_ACCEPTED = re.compile(r"(?:Option|Key|[Gg]roup|Nested key) '([^']+)' is not (?:accepted|expected)")
 _NOT_A_FILE = re.compile(r"(?:Expected a path but|File does not exist:) '?(\S+?\.ya?ml)'?(?: |$)")
-_NO_CLASS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'$")
+_NO_CLASS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NOISE = re.compile(
     r"Subtypes:|Errors:|Does not validate|Given value|Expected a (?:<class 'NoneType'>|path but|dot import path string)"
+    r"|Subclass types expect one of|a class path \(str\)|a dict with"
 )
+_HINTS = {
+    r"(?:Got value:|, got) [^;]*\$\{": "an interpolation is a key's whole value, no item of a list",
+    r"(?:Got value:|, got) [-+]?(?:inf|nan)$": "infinity is .inf, and not a number .nan",
+    r"Not a valid subclass": "write {class_path: package.Class, init_args: {…}}",
+}
 _PART = re.compile(r" \(in [\w.]+\)$")
 
 
@@ -110,8 +116,10 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     if _PART.search(line):
         return line
     line = re.sub(r"Expected a (int|object)\b", r"Expected an \1", line)
-    if _NO_CLASS.search(line):
-        return line + _nearest_class(line) + part
+    line = re.sub(r"Type \S*\[.*\] expects a function or a callable class: ", "", line)
+    line = re.sub(r"(Expected an? \w+): Expected (an? \w+)", r"\1 or \2", line)
+    if missing := _NO_CLASS.search(line):
+        return line[: missing.end()] + _nearest_class(line) + part
     given = re.search(r"Given value: ([^()]{1,60})$", message, flags=re.M)
     if given and re.fullmatch(r"[\w.: ]+", line) and "Expected" not in line:
         return f"{line}: '{given.group(1)}' is neither a class nor the file of one{part}"
@@ -127,8 +135,7 @@ def _nearest_class(line: str) -> str:
 
 
 def _hint(line: str) -> str:
-    value = re.search(r"(?:Got value:|, got) (.*)", line)
-    return "; an interpolation is a key's whole value, no item of a list" if value and "${" in value.group(1) else ""
+    return "".join(f"; {hint}" for sign, hint in _HINTS.items() if re.search(sign, line))
 
 
 def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
@@ -137,8 +144,8 @@ def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
     groups = sorted({option.split(".")[0] for option in options})
     first, *rest = key.split(".")
     # A part's own keys are known only to the part, so a misspelt first segment is mended by itself.
-    if first not in groups and (close := difflib.get_close_matches(first, groups, n=1, cutoff=0.5)):
+    if first not in groups and (close := difflib.get_close_matches(first, groups, n=1, cutoff=0.6)):
         return f"; the nearest right one is '{'.'.join([close[0], *rest])}'"
-    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.5):
+    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.6):
         return f"; the nearest right one is '{close[0]}'"
     return f"; there are {', '.join(groups)}"

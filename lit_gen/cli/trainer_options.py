@@ -29,4 +29,6 @@ def check(model: LightningModule, options: Mapping[str, Any]) -> None:
             continue
         cure = f"set model.{argument} instead" if hasattr(model, argument) else "leave it out"
         name = type(model).__name__
-        raise UserError(f"trainer.{option}={value} has no effect on {name}, which does without Lightning's own optimization: {cure}")
+        raise UserError(
+            f"trainer.{option}={value} has no effect on {name}, which does without Lightning's own optimization: {cure}"
+        )

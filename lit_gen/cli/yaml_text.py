@@ -132,7 +132,9 @@ def _check_depth(text: str) -> None:
 def _size(node: Node, known: dict[int, int], above: list[Node]) -> int:
     """How many nodes stand in and below this one, an alias counted as what it stands for."""
     if any(node is other for other in above):
-        raise Refused(problem=f"what stands in line {line_of(node)} contains itself, by an anchor (&) and its alias (*)")
+        raise Refused(
+            problem=f"what stands in line {line_of(node)} contains itself, by an anchor (&) and its alias (*)"
+        )
     if id(node) not in known:
         children = []
         if isinstance(node, MappingNode):
@@ -142,7 +144,9 @@ def _size(node: Node, known: dict[int, int], above: list[Node]) -> int:
             children = node.value
         known[id(node)] = 1 + sum(_size(child, known, [*above, node]) for child in children)
         if known[id(node)] > MAX_NODES:
-            raise Refused(problem=f"what stands in line {line_of(node)} is more than {MAX_NODES:,} values by its aliases")
+            raise Refused(
+                problem=f"what stands in line {line_of(node)} is more than {MAX_NODES:,} values by its aliases"
+            )
     return known[id(node)]
 
 
