@@ -167,9 +167,8 @@ def _check_parts(path: Path, config: Mapping[str, Any]) -> None:
     for part in PARTS:
         value = config.get(part)
         if part in config and value is None:
-            raise UserError(
-                f"{path}: '{part}' is null: give it a value, or leave the key out (is its content indented?)"
-            )
+            cure = "give it a value, or leave the key out (is its content indented?)"
+            raise UserError(f"{path}: '{part}' is null: {cure}")
         is_file = isinstance(value, str) and (value.endswith(SUFFIXES) or "/" in value or part == "trainer")
         if is_file and not _is_file(path.parent / value):
             cure = f"; write {value}.yaml" if _is_file(path.parent / f"{value}.yaml") else _nearest(value)

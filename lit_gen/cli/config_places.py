@@ -13,6 +13,12 @@ from lit_gen.cli.config_files import PARTS, SUFFIXES, pairs
 
 ON_THE_COMMAND_LINE = "on the command line"
 
+MAX_MESSAGE = 380
+"""A longer message goes without the place."""
+
+_NO_KEY = re.compile(r"(?:stage '[^']*': )?there is no key '([^']+)'")
+_KEYS = re.compile(r"(?:stage '[^']*': )?((?:[\w.]+: )+)")
+
 
 class Place(NamedTuple):
     """One key of a config.
@@ -39,10 +45,7 @@ def located(message: str, arguments: Sequence[str]) -> str:
         message: the parser's one line: ``there is no key 'x'… (in its.Class)`` or ``model: x: … (in its.Class)``.
         arguments: the command line, its configs found.
     """
-    of_stage = r"(?:stage '[^']*': )?"
-    about = re.match(rf"{of_stage}there is no key '([^']+)'", message) or re.match(
-        rf"{of_stage}((?:[\w.]+: )+)", message
-    )
+    about = _NO_KEY.match(message) or _KEYS.match(message)
     if about is None:
         return message
     class_named = re.search(r" \(in ([\w.]+)\)$", message)
@@ -61,7 +64,8 @@ def located(message: str, arguments: Sequence[str]) -> str:
         told.insert(0, f"in {'.'.join(last.path[:-1])}, a {class_named.group(1)}")
     if last.truth and "Expected a str" in message:
         told.append(f"{last.texts[0]} is a truth value in YAML, quote it for text")
-    return f"{bare} ({'; '.join(told)})"
+    with_place = f"{bare} ({'; '.join(told)})"
+    return with_place if len(with_place) <= MAX_MESSAGE else message
 
 
 def places(arguments: Sequence[str]) -> Iterator[Place]:

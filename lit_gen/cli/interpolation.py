@@ -16,7 +16,7 @@ from yaml import MappingNode, Node, SequenceNode
 
 from lit_gen.cli import yaml_text
 
-Path = tuple[str | int, ...]
+Keys = tuple[str | int, ...]
 """The keys, and numbers in lists, that lead to a value."""
 
 _REFERENCE = re.compile(r"\$\{((?:model|data)\.[A-Za-z0-9_.]+)(?=[\[}])")
@@ -134,8 +134,7 @@ def explained(error: OmegaConfBaseException, unresolved: Any) -> tuple[str | Non
     config = OmegaConf.create(unresolved)
     for path, text in _interpolations(unresolved):
         try:
-            value = _reached(config, path)
-            OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else None
+            _resolved(config, path)
         except InterpolationKeyError as missing:
             named = re.search(r"Interpolation key '([^']+)' not found", str(missing))
             key = named.group(1) if named else text
@@ -150,14 +149,14 @@ def explained(error: OmegaConfBaseException, unresolved: Any) -> tuple[str | Non
 _NOTHING = object()
 
 
-def _interpolations(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def _interpolations(node: Any, path: Keys = ()) -> Iterator[tuple[Keys, str]]:
     for key, value in _children(node):
         yield from _interpolations(value, (*path, key))
     if isinstance(node, str) and "${" in node:
         yield path, node
 
 
-def _kept(node: Any, path: Path = ()) -> Iterator[tuple[Path, Kept]]:
+def _kept(node: Any, path: Keys = ()) -> Iterator[tuple[Keys, Kept]]:
     for key, value in _children(node):
         yield from _kept(value, (*path, key))
     if isinstance(node, Kept):
@@ -170,7 +169,7 @@ def _children(node: Any) -> list[tuple[str | int, Any]]:
     return list(enumerate(node)) if isinstance(node, list) else []
 
 
-def _replaced(node: Any, by: Mapping[Path, Any], path: Path = ()) -> Any:
+def _replaced(node: Any, by: Mapping[Keys, Any], path: Keys = ()) -> Any:
     """The tree with other values in some places."""
     if path in by:
         return by[path]
@@ -186,7 +185,7 @@ def _with_interpolations(values: Any, unresolved: Any) -> Any:
     return _replaced(values, dict(_interpolations(unresolved)))
 
 
-def _at(node: Any, path: Path) -> Any:
+def _at(node: Any, path: Keys) -> Any:
     for key in path:
         if not isinstance(node, Mapping | list):
             return _NOTHING
@@ -197,22 +196,21 @@ def _at(node: Any, path: Path) -> Any:
     return node
 
 
-def _reached(config: Any, path: Path) -> Any:
+def _resolved(config: Any, path: Keys) -> Any:
     for key in path:
         config = config[key]
-    return config
+    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
 
 
-def _value(config: Any, path: Path) -> Any:
+def _value(config: Any, path: Keys) -> Any:
     """What stands there once it is resolved."""
     try:
-        value = _reached(config, path)
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        return _resolved(config, path)
     except (OmegaConfBaseException, KeyError, TypeError, RecursionError):
         return _NOTHING
 
 
-def _node_at(node: Node, path: Path) -> Node:
+def _node_at(node: Node, path: Keys) -> Node:
     for key in path:
         if isinstance(node, MappingNode):
             node = dict(yaml_text.items(node))[key]
@@ -233,11 +231,9 @@ def _nearest(key: str, tree: Any) -> str:
         if part not in known:
             close = difflib.get_close_matches(part, known, n=1, cutoff=0.5)
             if close:
-                return f"; the nearest right one is '{short_path('.'.join([*parts[:number], close[0], *parts[number + 1 :]]))}'"
-            return (
-                f"; there are {', '.join(known[:8])}"
-                if known
-                else f"; {short_path('.'.join(parts[:number]))} has no keys"
-            )
+                right = [*parts[:number], close[0], *parts[number + 1 :]]
+                return f"; the nearest right one is '{short_path('.'.join(right))}'"
+            here = short_path(".".join(parts[:number]))
+            return f"; there are {', '.join(known[:8])}" if known else f"; {here} has no keys"
         node = dict(_children(node))[part] if isinstance(node, Mapping) else node[int(part)]
     return ""

@@ -140,7 +140,7 @@ def _hint(line: str) -> str:
 
 def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
     options = [action.dest for action in parser._actions]
-    options = [option for option in options if not option.endswith(("help", "SUPPRESS==", "print_config"))]
+    options = [option for option in options if not option.endswith(("help", "SUPPRESS==", "print_config", "_shtab"))]
     groups = sorted({option.split(".")[0] for option in options})
     first, *rest = key.split(".")
     # A part's own keys are known only to the part, so a misspelt first segment is mended by itself.
@@ -148,4 +148,4 @@ def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
         return f"; the nearest right one is '{'.'.join([close[0], *rest])}'"
     if close := difflib.get_close_matches(key, options, n=1, cutoff=0.6):
         return f"; the nearest right one is '{close[0]}'"
-    return f"; there are {', '.join(groups)}"
+    return f"; there are {', '.join(groups)}, and a part's own keys go with its name, as in model.beta"
