@@ -6,6 +6,7 @@ that are installed with the package.
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,13 +194,19 @@ def _check_classes(node: Node | None, source: str) -> None:
         _check_classes(value, source)
 
 
-def _files_named(node: Any, folder: Path) -> list[Path]:
+def _files_named(node: Any, folder: Path, key: str = "") -> list[Path]:
+    """The files of parts that a config names; a YAML file that holds none may be anything, such as data."""
     if isinstance(node, Mapping):
-        return [file for value in node.values() for file in _files_named(value, folder)]
+        return [file for key, value in node.items() for file in _files_named(value, folder, key)]
     if isinstance(node, list):
         return [file for value in node for file in _files_named(value, folder)]
-    named = isinstance(node, str) and node.endswith(SUFFIXES) and _is_file(folder / node)
-    return [folder / node] if named else []
+    if not (isinstance(node, str) and node.endswith(SUFFIXES) and _is_file(folder / node)):
+        return []
+    return [folder / node] if key in PARTS or _holds_a_part(folder / node) else []
+
+
+def _holds_a_part(path: Path) -> bool:
+    return re.search(r"^class_path\s*:", path.read_text(encoding="utf-8", errors="replace"), flags=re.M) is not None
 
 
 def _nearest(name: str) -> str:

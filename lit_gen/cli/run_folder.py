@@ -42,11 +42,11 @@ def check_name(name: str, key: str) -> None:
         raise UserError(f"{key} is empty: a run needs a name for its folder; leave it out for the config's own")
     if any(sign in "/\\" or not sign.isprintable() for sign in name) or name[0] in ".-" or name != name.strip():
         raise UserError(
-            f"{key}: {name!r} cannot name a run's folder: no slash, no dot or dash at the beginning, no space at the "
-            "ends, please; where runs are made is said by --runs=FOLDER"
+            f"{key}: {name!r} cannot name a run's folder: it has no slash, does not begin with a dot or a dash, nor "
+            "begin or end with a space; --runs=FOLDER says where runs are made"
         )
     if len(name.encode()) > MAX_NAME:
-        raise UserError(f"{key}: '{name[:40]}…' is too long for a folder's name: at most {MAX_NAME} bytes, please")
+        raise UserError(f"{key}: '{name[:40]}…' is too long for a folder's name: at most {MAX_NAME} bytes")
 
 
 def new_id() -> str:

@@ -81,6 +81,12 @@ def test_a_doubled_key_in_a_file_below_a_part(refused_fit, tmp_path):
     assert "net.yaml: 'class_path' stands twice" in refused_fit("--config", str(tmp_path / "naming.yaml"))
 
 
+def test_a_yaml_file_that_is_no_part_is_not_ours_to_judge(refused_fit, tmp_path):
+    (tmp_path / "numbers.yaml").write_text("- 1\n- {a: 1, a: 2}\n")
+    (tmp_path / "naming.yaml").write_text("data: {init_args: {root: numbers.yaml}}\n")
+    assert "there is no key 'root'" in refused_fit("--config", str(tmp_path / "naming.yaml"))
+
+
 WORDS = {
     "--data={class_path: a, class_path: b}": "--data: 'class_path' stands twice, in line 1",
     "--model.encoder.hiden_dims=[3]": "(in model.encoder, a lit_gen.networks.MLP; on the command line)",

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from lit_gen.cli.stages import laid_over, read, whole
+from lit_gen.cli.stages import laid_over, nearest, read, whole
 from lit_gen.errors import UserError
 
 CONFIG = """
@@ -172,3 +172,9 @@ def test_the_whole_runs_config_keeps_interpolations_by_stage(config):
     other = whole([one, two], {"one": text.format(1), "two": text.format(2)})
     assert "  a: ${data.size}  # 1\n" in other
     assert "  a: ${data.size}  # 2\n" in other
+
+
+def test_nearest_names():
+    assert nearest("tow", ["one", "two"]) == "; the nearest is 'two'"
+    assert nearest("xyzzy", ["one"]) == "; there is one"
+    assert nearest("xyzzy", []) == "; there are none"
