@@ -129,6 +129,7 @@ class InMemoryData(LightningDataModule):
             return
         self.notes = Notes()  # a first process has read before, in ``prepare_data``
         arrays = Arrays(*(self._checked(part) for part in self.read()))
+        self._check_values(arrays)
         count = len(arrays.train.x)
         if self.num_validation >= count:
             raise UserError(
@@ -155,6 +156,9 @@ class InMemoryData(LightningDataModule):
         """``part`` in the shape it is handed out in: subclasses may resize."""
         return part
 
+    def _check_values(self, arrays: Arrays) -> None:
+        """Raise UserError if the values are in another unit than they are handed out in: subclasses may know."""
+
     def _checked(self, part: Part) -> Part:
         """``part`` in the shape it is handed out in, if it is sound.
 
@@ -169,7 +173,10 @@ class InMemoryData(LightningDataModule):
             if num_bad:
                 raise UserError(f"{origin} holds {num_bad} values that are NaN or infinite.")
         if label is not None and (label.shape != (len(x),) or int(label.min()) < 0):
-            raise UserError(f"{origin} holds {len(x)} examples, which need as many labels, each 0 or more.")
+            raise UserError(
+                f"{origin} holds {len(x)} examples, which need as many labels, each 0 or more: there are "
+                f"{list(label.shape)}, of which {int(label.min()) if label.numel() else 'none'} is the least."
+            )
         part = self._fit(part)
         if tuple(part.x.shape[1:]) != self.event_shape:
             raise UserError(

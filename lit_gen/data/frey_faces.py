@@ -69,7 +69,7 @@ def read_frames(folder: Path) -> tuple[np.ndarray, str]:
             f"{folder} has neither {array_file.name} nor {matlab_file.name}: put one there ({SOURCE}), or name the "
             "root by root or LIT_GEN_DATA."
         )
-    if isinstance(frames, dict) or frames.shape != (NUM_FRAMES, HEIGHT, WIDTH) or frames.dtype != np.uint8:
+    if not isinstance(frames, np.ndarray) or frames.shape != (NUM_FRAMES, HEIGHT, WIDTH) or frames.dtype != np.uint8:
         raise UserError(f"{origin} should hold {NUM_FRAMES} uint8 frames of {HEIGHT} x {WIDTH} and nothing else.")
     return np.array(frames), str(origin)
 

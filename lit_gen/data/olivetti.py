@@ -192,7 +192,7 @@ def read_faces(root: Path, download: bool) -> tuple[Tensor, str]:
     """
     file = root / "olivetti" / "olivetti_400x64x64.npy"
     array = load(file) if file.is_file() else fetched(file.parent, download)
-    if isinstance(array, dict) or array.shape != (NUM_FACES, SIDE, SIDE) or array.dtype != np.uint8:
+    if not isinstance(array, np.ndarray) or array.shape != (NUM_FACES, SIDE, SIDE) or array.dtype != np.uint8:
         raise UserError(f"{file} should hold one uint8 array of shape [{NUM_FACES}, {SIDE}, {SIDE}].")
     return torch.from_numpy(np.array(array)), str(file)
 

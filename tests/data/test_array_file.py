@@ -95,7 +95,7 @@ def test_bad_files_are_named_with_what_would_be_right(tmp_path):
         (good, {"labels_key": "y"}, "without labels"),
         (saved("nan.npy", np.save, spoilt), {}, "nan.npy holds 2 values that are NaN or infinite"),
         (saved("big.npy", np.save, IMAGES.astype(np.float32)), {}, r"big.npy holds values from 0 to 255"),
-        (saved("int.npy", np.save, IMAGES.astype(np.int64)), {}, "holds int64: images must be uint8"),
+        (saved("int.npy", np.save, IMAGES.astype(np.int64)), {}, "holds int64 from 0 to 255: images must be uint8"),
         (saved("flat.npy", np.save, IMAGES[:, 0, 0]), {}, r"has shape \[20, 5\]"),
         (saved("grey.npy", np.save, IMAGES[:, 0]), {}, "asks for 3 channels"),
         (saved("both.npy", np.save, IMAGES[:, :, :, :3]), {}, "channels first or last"),
