@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.decoder import check_max_value
+from lit_gen.data.description import NAMED
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root, find
 from lit_gen.errors import UserError
 
 
@@ -57,11 +59,8 @@ class ArrayFile(ImageData):
     def read(self) -> Arrays:
         """Read the file or files; a .npy file of (N, C, H, W) or (N, H, W) bytes is mapped rather than copied."""
         train = self._part(self.path)
-        if train.label is not None and len(train.label) and int(train.label.min()) > 0:
-            raise UserError(
-                f"{train.origin}: labels {self.labels_key!r} begin at {int(train.label.min())}, so that class 0 would "
-                "be one that nothing belongs to: classes are numbered from 0; save the labels less that."
-            )
+        if train.label is not None:
+            self._check_classes(train)
         if self.test_path is not None:
             return Arrays(train, self._part(self.test_path))
         num_test = round(len(train.x) * self.test_fraction)
@@ -74,6 +73,19 @@ class ArrayFile(ImageData):
         return Arrays(
             *(Part(train.x[s], None if train.label is None else train.label[s], train.origin) for s in (first, last))
         )
+
+    def _check_classes(self, train: Part) -> None:
+        """Refuse labels that begin above 0, and remark on other numbers that no example has."""
+        seen = train.label.unique().tolist()
+        if seen and seen[0] > 0:
+            raise UserError(
+                f"{train.origin}: labels {self.labels_key!r} begin at {seen[0]}, so that class 0 would have no "
+                f"examples: classes are numbered from 0; save the labels less {seen[0]}."
+            )
+        missing = sorted(set(range(seen[-1] if seen else 0)).difference(seen))
+        if missing:
+            shown = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")
+            self.notes.remark(f"{len(missing)} of {seen[-1] + 1} classes have no examples ({shown})")
 
     def _part(self, name: str) -> Part:
         path = find(name, self.root)
@@ -98,26 +110,6 @@ def check_fraction(fraction: float) -> None:
     """Raise UserError unless ``fraction`` can be a test split's share."""
     if not 0 < fraction < 1:
         raise UserError(f"test_fraction must be between 0 and 1, got {fraction}.")
-
-
-def find(name: str, root: Path) -> Path:
-    """The file or folder ``name``, in the working folder or else under ``root``.
-
-    Raises:
-        UserError: it is in neither, or cannot be looked at.
-    """
-    if not str(name).strip():
-        raise UserError("The data's path is empty: name a file or a folder.")
-    try:
-        candidates = [Path(name).expanduser(), root / name]
-        for path in candidates:
-            if path.exists():
-                return path
-    except (OSError, RuntimeError, ValueError) as error:  # no access, a name too long, no such user's home
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{str(name)[:150]} cannot be looked at: {reason}.") from error
-    places = " or ".join(dict.fromkeys(str(path) for path in candidates))
-    raise UserError(f"There is no {places}: check the path, or set root or LIT_GEN_DATA.")
 
 
 class Archive:

@@ -1,9 +1,7 @@
 """What every data module of examples in memory shares: splits, binarization, loaders, fingerprints."""
 
 import hashlib
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -40,11 +38,6 @@ class Arrays(NamedTuple):
 
     train: Part
     test: Part
-
-
-def data_root(root: str | None) -> Path:
-    """The folder that data sets lie in: ``root``, else the environment's LIT_GEN_DATA, else ``data``."""
-    return Path(root or os.environ.get("LIT_GEN_DATA") or "data").expanduser()
 
 
 def rows_besides(held_out: Tensor, count: int) -> Tensor:
@@ -203,16 +196,20 @@ class InMemoryData(LightningDataModule):
         self.setup()
         train, test = self._arrays
         ranges = [self._range(source) for source in ("train", "test")]
+        values = Range(min(r.least for r in ranges), max(r.greatest for r in ranges))
         return DataDescription(
             module=type(self).__name__,
             origin=printable(train.origin),
             splits={split: self._size(split) for split in SPLITS},
             event_shape=self.event_shape,
-            values=Range(min(r.least for r in ranges), max(r.greatest for r in ranges)),
+            values=values,
             stored_as=" and ".join(dict.fromkeys(str(x.dtype).removeprefix("torch.") for x in (train.x, test.x))),
             binarization=self.binarization,
             passed_over=dict(self.notes.passed_over),
-            remarks=list(self.notes.remarks),
+            remarks=[
+                *self.notes.remarks,
+                *(["all values of all examples are the same"] if values.least == values.greatest else []),
+            ],
         )
 
     def _size(self, split: str) -> SplitSize:

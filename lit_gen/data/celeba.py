@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.decoded_files import Format, decoded
 from lit_gen.data.decoder import Decoder
 from lit_gen.data.description import Notes
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 PARTITION, ATTRIBUTES, IMAGES = "list_eval_partition.txt", "list_attr_celeba.txt", "img_align_celeba"

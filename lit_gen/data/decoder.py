@@ -60,6 +60,7 @@ class Decoder:
         background: a colour by name (``white``) or as ``#rrggbb``.
         max_value: the pixel value that is white, to which 0 to 255 is scaled: 1 for masks of 0 and 1, 65535 for 16
             bits. None takes 255, and refuses pictures of more than 8 bits a channel.
+        adjustable: whether the person can set ``max_value``, of which messages then speak.
 
     Raises:
         UserError: another number of channels, no such colour, or a ``max_value`` that isn't positive.
@@ -68,6 +69,7 @@ class Decoder:
     channels: int
     background: str = "white"
     max_value: float | None = None
+    adjustable: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in _MODES:
@@ -126,10 +128,8 @@ class Decoder:
 
     def _check_deep(self, image: Image.Image, path: Path) -> None:
         if self.max_value is None:
-            raise UserError(
-                f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits, or say by max_value "
-                "which value is white (65535 for all of 16 bits)."
-            )
+            other = ", or say by max_value which value is white (65535 for all of 16 bits)" if self.adjustable else ""
+            raise UserError(f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits{other}.")
         if image.mode[0] not in "IF" and self.max_value != _TWO_BYTES:
             raise UserError(
                 f"{path} has 16 bits a channel in colour, of which Pillow reads the upper 8: max_value must be "

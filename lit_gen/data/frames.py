@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lit_gen.data.array_file import find
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.decoded_files import centre_crop
 from lit_gen.data.decoder import Decoder, unusual_of
 from lit_gen.data.image_folder import list_images
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root, find
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
 
@@ -87,7 +87,7 @@ class ImageFrames(ImageData):
         self.num_frames = num_frames
         self.frame_seed = frame_seed
         self.max_value = max_value
-        self.decoder = Decoder(1, background, max_value)
+        self.decoder = Decoder(1, background, max_value, adjustable=True)
         self.root = data_root(root)
         self._photographs: list[Photograph] = []
 

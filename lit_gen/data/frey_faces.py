@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from lit_gen.data.array_file import load
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 NUM_FRAMES, HEIGHT, WIDTH = 1965, 28, 20

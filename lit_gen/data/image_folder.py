@@ -4,12 +4,13 @@ from pathlib import Path
 
 import torch
 
-from lit_gen.data.array_file import check_fraction, find
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.array_file import check_fraction
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.decoded_files import Format, decoded
 from lit_gen.data.decoder import Decoder, suffixes
 from lit_gen.data.description import Notes
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root, find
 from lit_gen.data.walk import walk
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
@@ -54,7 +55,7 @@ class ImageFolder(ImageData):
         self.test_path = test_path
         self.test_fraction = test_fraction
         self.max_value = max_value
-        self.form = Format(self.image_shape, Decoder(self.image_shape[0], background, max_value))
+        self.form = Format(self.image_shape, Decoder(self.image_shape[0], background, max_value, adjustable=True))
         self.root = data_root(root)
 
     def prepare_data(self) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 
-from lit_gen.data.base import Arrays, Part, data_root, rows_besides
+from lit_gen.data.base import Arrays, Part, rows_besides
 from lit_gen.data.decoded_files import Format, decoded
 from lit_gen.data.decoder import Decoder
 from lit_gen.data.image_folder import class_names, list_images
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
 

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
 from lit_gen.data.array_file import load
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
 
