@@ -133,8 +133,8 @@ def test_mistakes_are_told_in_one_line(run, run_of_classes, vae_run, picture, tm
     text.write_text("not a picture")
     for where, options, told in [
         (run, ["--given", str(small)], "7 x 8 pixels, but this model's images are 8 x 8"),
-        (run, ["--given", str(tmp_path / "none.png")], "cannot read the picture"),
-        (run, ["--given", str(text)], "cannot read the picture"),
+        (run, ["--given", str(tmp_path / "none.png")], "cannot be read as an image"),
+        (run, ["--given", str(text)], "cannot be read as an image"),
         (run, ["--given", str(picture), "--rows", "9"], "8 rows can't have 9 of them given"),
         (run, ["--rows", "3"], "name it with --given"),
         (run, ["--label", "3"], "conditioned on none"),
