@@ -57,7 +57,7 @@ class Decoder:
 
     Args:
         channels: 1 for grey, 3 for RGB.
-        background: a colour by name (``white``) or as ``#rrggbb``.
+        background: a colour by name (``white``), as ``rgb(128,128,128)`` or ``'#808080'``.
         max_value: the pixel value that is white, to which 0 to 255 is scaled: 1 for masks of 0 and 1, 65535 for 16
             bits. None takes 255, and refuses pictures of more than 8 bits a channel.
         adjustable: whether the person can set ``max_value``, of which messages then speak.
@@ -77,9 +77,9 @@ class Decoder:
         check_max_value(self.max_value)
         try:
             colour = ImageColor.getrgb(self.background)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:  # None, of a #rrggbb that YAML takes for a comment
             raise UserError(
-                f"background: {self.background!r} is no colour; take one such as white, black or '#808080'."
+                f"background: {self.background!r} is no colour; take one such as white, black or rgb(128,128,128)."
             ) from error
         if len(colour) != 3:
             raise UserError(f"background: {self.background!r} is transparent itself; leave out its fourth number.")

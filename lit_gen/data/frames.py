@@ -51,7 +51,7 @@ class ImageFrames(ImageData):
         num_frames: training frames drawn, with those held out for validation.
         frame_seed: names their places.
         num_validation: how many of them are held out.
-        background: the colour that transparent pixels show, by name or as ``#rrggbb``.
+        background: the colour that transparent pixels show, by name or as ``rgb(128,128,128)``.
         max_value: the pixel value that is white, where that isn't 255: 65535 for 16 bits.
         root: None for the environment's LIT_GEN_DATA, or else ``data``.
         **kwargs: as in ``InMemoryData``.

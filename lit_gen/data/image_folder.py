@@ -32,7 +32,7 @@ class ImageFolder(ImageData):
         image_shape: (channels, height, width) with 1 or 3 channels.
         test_path: a folder of test images, with the same classes.
         test_fraction: share of ``path`` that is the test split where there is no ``test_path``, always the same files.
-        background: the colour that transparent pixels show, by name or as ``#rrggbb``.
+        background: the colour that transparent pixels show, by name or as ``rgb(128,128,128)``.
         max_value: the pixel value that is white, where that isn't 255: 1 for masks of 0 and 1, 65535 for 16 bits.
         root: None for the environment's LIT_GEN_DATA, or else ``data``.
         **kwargs: as in ``InMemoryData``.
@@ -109,13 +109,13 @@ def list_images(folder: Path, notes: Notes) -> list[Path]:
             or as ``walk``.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder of images.")
+        raise UserError(f"{folder} is a file, not a folder of images; ArrayFile reads .npy and .npz files.")
     there = walk(folder, notes)
     files = [file for file in there.files if file.suffix.lower() in suffixes()]
     others = [file.relative_to(folder) for file in there.files if file.suffix.lower() not in suffixes()]
     notes.pass_over("without a suffix of a picture that Pillow reads", others)
     if not files:
-        found = f": {len(others)} files have another suffix, {others[0]} the first" if others else ""
+        found = f": it holds others, such as {others[0]}" if others else ""
         raise UserError(f"{folder} holds no images of a format that Pillow reads{found}.")
     if len({file.parent == folder for file in files}) > 1:
         beside, within = (next(f for f in files if (f.parent == folder) == flat) for flat in (True, False))

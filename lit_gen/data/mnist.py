@@ -98,10 +98,10 @@ def check_files(folder: Path) -> None:
     """
     shapes = {name: check_idx(folder / name) for name in _FILES}
     for images, labels in (_FILES[:2], _FILES[2:]):
-        for name, dimensions in ((images, 3), (labels, 1)):
+        for name, dimensions, expected in ((images, 3, "[N, 28, 28]"), (labels, 1, "[N]")):
             if len(shapes[name]) != dimensions:
                 raise UserError(
-                    f"{folder / name} holds an array of shape {list(shapes[name])} where {dimensions} dimensions are "
+                    f"{folder / name} holds an array of shape {list(shapes[name])} where {expected} is "
                     "expected: are the files of images and labels swapped?"
                 )
         if shapes[images][0] != shapes[labels][0]:
@@ -109,7 +109,9 @@ def check_files(folder: Path) -> None:
                 f"{folder / images} holds {shapes[images][0]} images, but {labels} {shapes[labels][0]} labels: are the "
                 "files of training and test swapped?"
             )
-        greatest = max((folder / labels).read_bytes()[8:], default=0)
+        if not math.prod(shapes[images]):
+            raise UserError(f"{folder / images} holds no images: its shape is {list(shapes[images])}.")
+        greatest = max((folder / labels).read_bytes()[8:])
         if greatest > 9:
             raise UserError(f"{folder / labels} holds the label {greatest}, but the classes are 0 to 9.")
     if shapes[_FILES[0]][0] < shapes[_FILES[2]][0]:

@@ -34,6 +34,6 @@ def find(name: str, root: Path) -> Path:
                 return path
     except (OSError, RuntimeError, ValueError) as error:  # no access, a name too long, no such user's home
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{str(name)[:150]} cannot be looked at: {reason}.") from error
+        raise UserError(f"{str(name)[:150]} cannot be looked at: {str(reason).rstrip('.')}.") from error
     places = " or ".join(dict.fromkeys(str(path) for path in candidates))
     raise UserError(f"There is no {places}: check the path, or set root or LIT_GEN_DATA.")
