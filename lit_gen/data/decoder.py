@@ -57,7 +57,7 @@ class Decoder:
 
     Args:
         channels: 1 for grey, 3 for RGB.
-        background: a colour by name (``white``), as ``rgb(128,128,128)`` or ``'#808080'``.
+        background: a colour by name (``white``) or as ``rgb(128,128,128)``.
         max_value: the pixel value that is white, to which 0 to 255 is scaled: 1 for masks of 0 and 1, 65535 for 16
             bits. None takes 255, and refuses pictures of more than 8 bits a channel.
         adjustable: whether the person can set ``max_value``, of which messages then speak.
