@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import EpsImagePlugin, Image, ImageColor, ImageFile, ImageOps
+from PIL import EpsImagePlugin, Image, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 
 from lit_gen.data.description import Counted
 from lit_gen.errors import UserError
@@ -100,6 +100,8 @@ class Decoder:
             raise
         except Exception as error:  # whatever is wrong with a file, Pillow has another exception for it
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150] or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                reason = "Pillow finds no picture in it"
             raise UserError(f"{path} cannot be read as an image: {reason}") from error
 
     def _pixels(self, image: Image.Image, path: Path) -> Picture:

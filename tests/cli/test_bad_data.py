@@ -175,7 +175,7 @@ FOLDERS = {
     "16 bits": (deep, "05.png has more than 8 bits a channel (I;16)"),
     "cut short": (cut_short, "05.png cannot be read as an image"),
     "empty": (lambda f: replaced(f, b""), "05.png is empty (0 bytes)"),
-    "no picture": (lambda f: replaced(f, b"hello"), "05.png cannot be read as an image: cannot identify"),
+    "no picture": (lambda f: replaced(f, b"hello"), "05.png cannot be read as an image: Pillow finds no picture in it"),
     "a name that isn't UTF-8": (lambda f: replaced(f, b"", b"\xff\xfe.png"), r"\xff\xfe.png is empty"),
     "a name of two lines": (lambda f: replaced(f, b"", b"one\ntwo.png"), "one two.png is empty"),
     "a link to nothing": (lambda f: linked(f, "nowhere"), "more is a link to nowhere, which is not there"),

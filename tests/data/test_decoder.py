@@ -2,12 +2,13 @@
 
 import struct
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lit_gen.data.decoder import DEEP, FRAMES, INKS, TRANSPARENT, Decoder, suffixes
+from lit_gen.data.decoder import DEEP, FRAMES, INKS, TRANSPARENT, Decoder, is_deep, suffixes
 from lit_gen.errors import UserError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 7, 4), dtype=np.uint8)
@@ -148,6 +149,18 @@ def test_depths_that_pillow_hides_are_seen(tmp_path):
     (tmp_path / "colour.jp2").write_bytes(content)
     with pytest.raises(UserError, match="more than 8 bits"):
         pixels(tmp_path / "colour.jp2")
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_the_depth_of_avif_is_read_from_its_header(tmp_path, bits):
+    """Pillow writes 8 bits alone, and opens no file whose header contradicts its content: so the header by itself."""
+    Image.fromarray(NOISE[..., :3]).save(tmp_path / "colour.avif")
+    content = bytearray((tmp_path / "colour.avif").read_bytes())
+    at = content.index(b"pixi") + 8
+    assert content[at : at + 4] == bytes([3, 8, 8, 8])
+    content[at + 1 : at + 4] = bytes([bits] * 3)
+    (tmp_path / "colour.avif").write_bytes(content)
+    assert is_deep(SimpleNamespace(mode="RGB", format="AVIF", tile=[]), tmp_path / "colour.avif") == (bits > 8)
 
 
 def test_a_value_below_255_can_be_white(tmp_path):
