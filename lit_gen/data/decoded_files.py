@@ -12,7 +12,7 @@ from PIL import Image
 
 from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
-from lit_gen.data.decoder import VERSION, Decoder, unusual_of
+from lit_gen.data.decoder import VERSION, WHITE, Decoder, unusual_of
 from lit_gen.data.description import Counted, Notes
 from lit_gen.errors import UserError
 
@@ -25,10 +25,24 @@ class Decoded(NamedTuple):
     Attributes:
         pixels: (C, H, W) uint8.
         unusual: as in ``decoder.Picture``.
+        greatest: the picture's greatest value, 0 to 255, before it was resized.
     """
 
     pixels: np.ndarray
     unusual: frozenset[str]
+    greatest: int
+
+
+class Found(NamedTuple):
+    """What was found out about many pictures when they were decoded, kept beside them.
+
+    Attributes:
+        unusual: of each thing that was unusual about some, how many and which.
+        greatest: their greatest value, 0 to 255, before they were resized.
+    """
+
+    unusual: dict[str, Counted]
+    greatest: int
 
 
 class Format(NamedTuple):
@@ -72,18 +86,21 @@ def decode(path: Path, form: Format) -> Decoded:
         UserError: as ``Decoder.read``; it is smaller than the ``side`` of ``form``.
     """
     channels, height, width = form.image_shape
-    image, unusual = form.decoder.read(path)
+    picture = form.decoder.read(path)
+    image, unusual = picture
     if form.side is not None:
         image = middle(image, form.side, path)
     # Cropped first: a resize of a box within the image would let what lies outside it bleed in.
     image = centre_crop(image, width / height).resize((width, height), Image.Resampling.BILINEAR)
-    return Decoded(np.asarray(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1), unusual)
+    pixels = np.asarray(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+    return Decoded(pixels, unusual, picture.greatest())
 
 
 def decoded(files: list[Path], folder: Path, form: Format, notes: Notes) -> np.ndarray:
     """(N, C, H, W) uint8, mapped into memory from the cache, where it is written first if need be; as in ``decode``.
 
-    What was unusual about the files is kept beside it, and becomes remarks in ``notes`` in every run.
+    What was found out about the files is kept beside it, and goes into ``notes`` in every run; remarks are of what was
+    unusual.
 
     Raises:
         UserError: an image cannot be read, or the cache cannot be written.
@@ -91,8 +108,8 @@ def decoded(files: list[Path], folder: Path, form: Format, notes: Notes) -> np.n
     cached = cache_folder() / "images" / f"{_digest(files, folder, form)}.npy"
     shape = (len(files), *form.image_shape)
     try:
-        found, unusual = _mapped(cached, shape), _read_unusual(cached)
-    except (OSError, ValueError, TypeError):  # not there, or damaged
+        array, found = _mapped(cached, shape), _read_found(cached)
+    except (OSError, ValueError, TypeError, KeyError):  # not there, or damaged
         try:
             _decode_into(cached, files, folder, form)
         except OSError as error:
@@ -100,10 +117,11 @@ def decoded(files: list[Path], folder: Path, form: Format, notes: Notes) -> np.n
                 f"Cannot keep decoded images in {cached.parent} ({error.strerror}): "
                 "set LIT_GEN_CACHE to a folder that can be written."
             ) from error
-        found, unusual = _mapped(cached, shape), _read_unusual(cached)
-    for what, pictures in unusual.items():
+        array, found = _mapped(cached, shape), _read_found(cached)
+    notes.saw(str(folder), found.greatest / WHITE)
+    for what, pictures in found.unusual.items():
         notes.remark(form.decoder.remark(what, pictures, len(files)))
-    return found
+    return array
 
 
 def _digest(files: list[Path], folder: Path, form: Format) -> str:
@@ -115,7 +133,7 @@ def _digest(files: list[Path], folder: Path, form: Format) -> str:
 
 
 def _decode_into(cached: Path, files: list[Path], folder: Path, form: Format) -> None:
-    unusual: list[frozenset[str]] = []
+    unusual, greatest = [], 0
     with replacing(cached) as part, ThreadPoolExecutor() as pool:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *form.image_shape))
         for start in range(0, len(files), _CHUNK):
@@ -123,18 +141,21 @@ def _decode_into(cached: Path, files: list[Path], folder: Path, form: Format) ->
             for number, image in enumerate(images, start):
                 array[number] = image.pixels
                 unusual.append(image.unusual)
+                greatest = max(greatest, image.greatest)
         array.flush()
         found = unusual_of(unusual, (file.relative_to(folder) for file in files))
+        content = {"greatest": greatest, "unusual": {what: vars(some) for what, some in sorted(found.items())}}
         with replacing(_beside(cached)) as file:  # first: an array without it is made again
-            file.write_text(json.dumps({what: vars(pictures) for what, pictures in sorted(found.items())}))
+            file.write_text(json.dumps(content))
 
 
 def _beside(cached: Path) -> Path:
     return cached.with_suffix(".json")
 
 
-def _read_unusual(cached: Path) -> dict[str, Counted]:
-    return {what: Counted(**pictures) for what, pictures in json.loads(_beside(cached).read_text()).items()}
+def _read_found(cached: Path) -> Found:
+    content = json.loads(_beside(cached).read_text())
+    return Found({what: Counted(**some) for what, some in content["unusual"].items()}, content["greatest"])
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:

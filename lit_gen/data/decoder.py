@@ -47,6 +47,11 @@ class Picture(NamedTuple):
     image: Image.Image
     unusual: frozenset[str]
 
+    def greatest(self) -> int:
+        """The greatest value, 0 to 255."""
+        low_high = self.image.getextrema()
+        return low_high[1] if self.image.mode == "L" else max(high for _, high in low_high)
+
 
 @dataclass(frozen=True)
 class Decoder:

@@ -68,16 +68,22 @@ class Notes:
     Attributes:
         passed_over: by reason, what was found and not read.
         remarks: sentences about what was done to the data, each once.
+        brightest: by origin, the greatest value of images where 1 is white, before they were resized.
     """
 
     def __init__(self) -> None:
         self.passed_over: dict[str, Counted] = {}
         self.remarks: list[str] = []
+        self.brightest: dict[str, float] = {}
 
     def pass_over(self, reason: str, names: Iterable[str | Path]) -> None:
         """Count ``names``, which are not read for ``reason``."""
         for name in names:
             self.passed_over.setdefault(reason, Counted()).add(name)
+
+    def saw(self, origin: str, greatest: float) -> None:
+        """Note down the greatest value of some images from ``origin``."""
+        self.brightest[origin] = max(greatest, self.brightest.get(origin, 0.0))
 
     def remark(self, text: str) -> None:
         """Add a sentence, unless it is there."""

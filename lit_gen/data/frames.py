@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lit_gen.data.base import Arrays, Part
 from lit_gen.data.decoded_files import centre_crop
-from lit_gen.data.decoder import Decoder, unusual_of
+from lit_gen.data.decoder import WHITE, Decoder, unusual_of
 from lit_gen.data.image_folder import list_images
 from lit_gen.data.images import ImageData
 from lit_gen.data.places import data_root, find
@@ -116,9 +116,11 @@ class ImageFrames(ImageData):
         if all(file.name in names for file in files):
             raise UserError(f"{folder} holds no image besides {', '.join(names)}: there is none to test on.")
         photographs, unusual = [], []
+        origins = {True: f"{folder} ({', '.join(names)})", False: str(folder)}
         for file in files:
             picture = self.decoder.read(file)
             unusual.append(picture.unusual)
+            self.notes.saw(origins[file.name in names], picture.greatest() / WHITE)
             photographs.append(Photograph(file.stem, self._pixels(picture.image, file), file.name in names))
         for what, some in unusual_of(unusual, (file.name for file in files)).items():
             self.notes.remark(self.decoder.remark(what, some, len(files)))
@@ -128,8 +130,8 @@ class ImageFrames(ImageData):
             frames_of(photograph.pixels, self.image_shape[1:]) for photograph in photographs if not photograph.trained
         ]
         return Arrays(
-            Part(self._random_frames(trained), None, f"{folder} ({', '.join(names)})"),
-            Part(torch.cat(tested), None, str(folder)),
+            Part(self._random_frames(trained), None, origins[True]),
+            Part(torch.cat(tested), None, origins[False]),
         )
 
     def _pixels(self, image: Image.Image, file: Path) -> Tensor:

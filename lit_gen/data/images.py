@@ -48,13 +48,13 @@ class ImageData(InMemoryData):
                 f"{origin} holds images of (channels, height, width) = {list(x.shape[1:])}, "
                 f"but image_shape {list(self.image_shape)} asks for {channels} channels."
             )
-        if x.is_floating_point():
-            values = value_range(x)
-            if not 0 <= values.least <= values.greatest <= 1:
-                raise UserError(
-                    f"{origin} holds values from {values.least:g} to {values.greatest:g}: float images must be in "
-                    f"[0, 1], all others uint8.{self._cure(values)}"
-                )
+        values = value_range(x)
+        if x.is_floating_point() and not 0 <= values.least <= values.greatest <= 1:
+            raise UserError(
+                f"{origin} holds values from {values.least:g} to {values.greatest:g}: float images must be in [0, 1], "
+                f"all others uint8.{self._cure(values)}"
+            )
+        self.notes.saw(origin, handed_out(values, x.dtype).greatest)
         return part if x.shape[2:] == (height, width) else part._replace(x=resize(x, height, width))
 
     def _cure(self, values: Range) -> str:
@@ -71,21 +71,17 @@ class ImageData(InMemoryData):
         Raises:
             UserError: no pixel of a file or folder is above ``DARK``, but some above 0.
         """
-        greatest: dict[str, tuple[float, bool]] = {}
-        for source, part in zip(arrays._fields, arrays, strict=True):
-            values = value_range(part.x)
-            self._ranges[source] = handed_out(values, part.x.dtype)
-            is_byte = part.x.dtype == torch.uint8
-            greatest[part.origin] = max(greatest.get(part.origin, (0.0, is_byte)), (values.greatest, is_byte))
-        for origin, (value, is_byte) in greatest.items():
-            white = 255 if is_byte else 1
-            if self.max_value is None and 0 < value <= DARK * white:
+        for part in arrays:
+            greatest = self.notes.brightest[part.origin]
+            if self.max_value is None and 0 < greatest <= DARK:
+                white = 255 if part.x.dtype == torch.uint8 else 1
+                value = f"{greatest * white:g}"
                 cure = (
-                    f"say by max_value which value is white, {value:g} or (if they are so dark) {white}"
+                    f"say by max_value which value is white, {value} or (if they are so dark) {white}"
                     if "max_value" in vars(self)
                     else f"multiply them, so that white is {white}"
                 )
-                raise UserError(f"{origin} holds no value above {value:g}, where {white} is white: {cure}.")
+                raise UserError(f"{part.origin} holds no value above {value}, where {white} is white: {cure}.")
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from lit_gen.data import decoded_files
+from lit_gen.data.array_file import ArrayFile
 from lit_gen.data.image_folder import ImageFolder
 from lit_gen.errors import UserError
 
@@ -155,6 +156,21 @@ def test_pixels_of_a_folder_of_masks(tmp_path):
     data = ImageFolder(str(tmp_path / "own"), (1, 6, 6), max_value=1)
     x = torch.cat([batch.x for split in ("train", "test") for batch in data.reference_loader(split)])
     assert sorted(map(bytes, x.byte().numpy())) == sorted(map(bytes, masks))
+
+
+@pytest.mark.parametrize("side", [6, 40])
+def test_masks_are_seen_before_they_are_resized(tmp_path, side):
+    """One white pixel in a hundred is black once it is resized to a tenth, of 0 and 1."""
+    (tmp_path / "own").mkdir()
+    for number in range(10):
+        mask = np.zeros((60, 60), np.uint8)
+        mask[::10, ::10] = 1
+        Image.fromarray(mask).save(tmp_path / "own" / f"{number:02}.png")
+    np.save(tmp_path / "own.npy", np.stack([mask] * 10))
+    for data in (ImageFolder(str(tmp_path / "own"), (1, side, side)), ArrayFile(str(tmp_path / "own.npy"), (1, 6, 6))):
+        for _ in range(2):  # from the cache as well
+            with pytest.raises(UserError, match="no value above 1, where 255 is white"):
+                data.setup()
 
 
 def test_names_that_are_not_utf_8(tmp_path, flat):
