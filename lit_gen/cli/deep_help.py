@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from jsonargparse._parameter_resolvers import get_signature_parameters
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from lit_gen.cli import config_files, overrides, stages
 from lit_gen.cli import help as static_help
-from lit_gen.cli import overrides, stages
 from lit_gen.errors import UserError
 
 WIDTH = 80
@@ -85,14 +85,14 @@ def _tree(arguments: Sequence[str], path: Sequence[str]) -> dict[str, Any]:
     """The config of a command line: its files laid over each other, then what it changes; of stages the last one's,
     or the one that ``path`` names."""
     tree: Any = {}
-    for option, value in overrides.pairs(arguments):
-        if option in ("config", "c"):
-            content = overrides.read(value)
+    for option, value in config_files.pairs(arguments):
+        if option in ("--config", "-c"):
+            content = overrides.read(config_files.config_named(value))
             if not isinstance(content, Mapping):
-                raise UserError(f"there is no config {value}" if content == value else f"{value} is no config")
+                raise UserError(f"{value} is no config: a config maps keys to values")
             tree = _of_stage(stages.laid_over(tree, content), path[1] if path[:1] == ["stages"] and path[1:] else None)
         else:
-            keys = [part for part in option.split(".") if part not in ("init_args", "class_path")]
+            keys = [part for part in option.lstrip("-").split(".") if part not in ("init_args", "class_path")]
             _put(tree, keys, value)
     if path[:1] == ["stages"] and path[1:] and not tree.get("stages"):
         raise UserError(f"--help={'.'.join(path)}: no config that has stages is named with --config")
@@ -135,7 +135,7 @@ def _below(key: Key, part: str) -> Key:
     cls = _chosen(key)
     if cls is None and key.name not in _ROOM_OF_ROOT:
         raise UserError(
-            f"--help={key.name}.{part}: no class of {key.name} is known here: add --config FILE, or name a class, as "
+            f"--help={key.name}.{part}: no class of {key.name} is known here: add --config NAME, or name a class, as "
             "--help=lit_gen.networks.MLP"
         )
     owners = [cls] if cls is not None else _exported(_ROOM_OF_ROOT[key.name])
@@ -150,7 +150,7 @@ def _below(key: Key, part: str) -> Key:
     doc = _doc(parameter, holders[0])
     if cls is None:
         of = ", ".join(holder.__name__ for holder in holders)
-        doc += f"\nAn argument of {of}; with --config FILE you see what is chosen there."
+        doc += f"\nAn argument of {of}; with --config NAME you see what is chosen there."
     return Key(f"{key.name}.{part}", parameter.annotation, parameter.default, doc.strip(), value)
 
 

@@ -14,8 +14,8 @@ PURPOSES = {
 
 EXAMPLES = {
     "fit": (
-        "lit-gen fit --config conf/vaes/vae_digits.yaml",
-        "lit-gen fit --config conf/vaes/vae_digits.yaml --trainer.max_epochs=20",
+        "lit-gen fit --config vaes/vae_digits",
+        "lit-gen fit --config vaes/vae_digits --trainer.max_epochs=20",
         "lit-gen fit --resume runs/vae_digits/ID",
     ),
     "validate": ("lit-gen validate --config RUN/config.yaml --ckpt_path RUN  (RUN: a run folder)",),
@@ -24,7 +24,7 @@ EXAMPLES = {
 }
 
 OPTIONS = """
-  --config FILE, -c FILE    the config ('lit-gen list'); a later one changes it
+  --config NAME, -c NAME    the config ('lit-gen list'); a later one changes it
   --name NAME               the run's name (default: the config's file name)
   --runs FOLDER             where run folders are made (default: runs)
   --seed_everything N       the run's seed (default: 0)
@@ -85,7 +85,7 @@ def text(verb: str) -> str:
     """The help of a verb that takes a config."""
     own = OPTIONS.strip("\n") + (OF_FIT.rstrip("\n") if verb == "fit" else "")
     examples = "\n".join(f"  {example}" for example in EXAMPLES[verb])
-    needs = "--config FILE" if verb == "fit" else "--config FILE --ckpt_path RUN"
+    needs = "--config NAME" if verb == "fit" else "--config NAME --ckpt_path RUN"
     return (
         f"usage: lit-gen {verb} {needs} [--KEY=VALUE ...]\n\n{PURPOSES[verb]}\n\n{examples}\n\n"
         f"options:\n{own}\n\noften changed keys of the config's parts:\n{OF_PARTS.strip(chr(10))}\n"

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from lit_gen.cli import help, library_messages, start_up
-from lit_gen.errors import Interrupted, UserError
+from lit_gen.errors import Interrupted, UserError, printable
 
 VERBS = {
     "fit": ("lit_gen.cli.lightning_verbs", "train a model, test it, and leave a run folder"),
@@ -49,6 +49,11 @@ def _told(message: str) -> int:
     return EXIT_USER_ERROR
 
 
+def _is_text(argument: str) -> bool:
+    """Whether it holds no byte that isn't UTF-8, for which Python puts a lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -71,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"lit-gen {__version__}")
         return 0
+    odd = next((argument for argument in arguments if not _is_text(argument)), None)
+    if odd is not None:
+        return _told(f"{printable(odd)} isn't UTF-8, and a config is text: rename the file or folder")
     verb = arguments[0]
     if verb not in VERBS:
         return _told(unknown_verb(verb))

@@ -1,11 +1,13 @@
 """What a command line changes in its config: for the run's record, and as the end of its folder's name."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from lit_gen.cli.config_files import pairs
 
 NO_CHANGE = ("config", "c", "runs", "name", "wandb", "resume", "ckpt_path", "print_config", "help", "h")
 """Options that say where a run goes and comes from, not what it is."""
@@ -22,7 +24,7 @@ def overrides(arguments: Sequence[str]) -> dict[str, str]:
     Left out are a value that the config has anyway, lists of callbacks, and options that don't change what is computed.
     A second ``--config`` counts as a change named ``config``.
     """
-    given = list(pairs(arguments))
+    given = [(option.lstrip("-"), value) for option, value in pairs(arguments)]
     files = [value for option, value in given if option in ("config", "c")]
     trees = [tree for tree in map(read, files) if isinstance(tree, Mapping)]
     found = {"config": " ".join(files[1:])} if len(files) > 1 else {}
@@ -66,18 +68,6 @@ def short_key(option: str) -> str:
     'model.prior'
     """
     return ".".join(part for part in option.split(".") if part not in ("init_args", "class_path"))
-
-
-def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each option of a command line, without dashes, with its value (empty where it has none)."""
-    words = list(arguments)
-    while words:
-        option, equals, value = words.pop(0).partition("=")
-        if not option.startswith("-"):
-            continue
-        if not equals and words and not words[0].startswith("--"):
-            value = words.pop(0)
-        yield option.lstrip("-"), value
 
 
 def _short_value(value: str) -> str:

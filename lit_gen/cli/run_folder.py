@@ -23,8 +23,31 @@ CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
 LOG = "log.txt"
 STAGES = "stages"
+MAX_NAME = 200
+"""Bytes of a run's name; file systems take 255."""
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+
+
+def check_name(name: str, key: str) -> None:
+    """Check that a run's name is one folder's, so that no run is written elsewhere than below ``--runs``.
+
+    Args:
+        name: the name.
+        key: what it comes from, for the message.
+
+    Raises:
+        UserError: it is empty, has a slash or an unprintable character, begins with a dot or a dash, or is too long.
+    """
+    if not name.strip():
+        raise UserError(f"{key} is empty: a run needs a name for its folder; leave it out for the config's own")
+    if any(sign in "/\\" or not sign.isprintable() for sign in name) or name[0] in ".-" or name != name.strip():
+        raise UserError(
+            f"{key}: {name!r} cannot name a run's folder: it has no slash, does not begin with a dot or a dash, nor "
+            "begin or end with a space; --runs=FOLDER says where runs are made"
+        )
+    if len(name.encode()) > MAX_NAME:
+        raise UserError(f"{key}: '{name[:40]}…' is too long for a folder's name: at most {MAX_NAME} bytes")
 
 
 def new_id() -> str:

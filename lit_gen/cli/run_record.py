@@ -7,7 +7,7 @@ import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
-from lit_gen.cli import overrides, run_folder, run_state
+from lit_gen.cli import run_folder, run_state
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
 from lit_gen.cli.library_messages import log_to, quiet_loggers, stop_logging
 from lit_gen.randomness import run_seed
@@ -31,20 +31,24 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
 
 
 class RunRecord(Callback):
-    """Keeps the run folder: the resolved config, the config inside each checkpoint, the log, the last checkpoint.
+    """Keeps the run folder: its config, the resolved config inside each checkpoint, the log, the last checkpoint.
 
     Args:
         folder: the run folder; None on ranks above 0, which learn it from rank 0.
         config: the resolved config as YAML text.
+        kept: the same with its interpolations, for ``config.yaml``.
         verb: what is run.
-        arguments: its command line.
+        changes: what its command line changes in its config.
     """
 
-    def __init__(self, folder: Path | None, config: str, verb: str = "fit", arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path | None, config: str, kept: str, verb: str = "fit", changes: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.config = config
+        self.kept = kept
         self.verb = verb
-        self.overrides = overrides.overrides(arguments)
+        self.changes = changes or {}
         self.started = time.perf_counter()
         self._handler: logging.Handler | None = None
 
@@ -54,14 +58,14 @@ class RunRecord(Callback):
         trainer._default_root_dir = str(self.folder)
         if trainer.is_global_zero and self._handler is None:
             if not (self.folder / run_folder.CONFIG).exists():
-                write_atomically(self.folder / run_folder.CONFIG, self.config)
-            run_state.write(self.folder, self.verb, self.overrides)
+                write_atomically(self.folder / run_folder.CONFIG, self.kept)
+            run_state.write(self.folder, self.verb, self.changes)
             self._handler = log_to(self.folder / "log.txt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A resumed run's config is replaced only now that model and data have accepted the new one.
         if trainer.is_global_zero:
-            write_atomically(self.folder / run_folder.CONFIG, self.config)
+            write_atomically(self.folder / run_folder.CONFIG, self.kept)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
 

@@ -115,28 +115,43 @@ def device_of(name: str):
     return device
 
 
-def image_at(path: Path, image_shape: tuple[int, ...]):
-    """The picture as (C, H, W) in [0, 1].
+def image_at(path: Path, image_shape: tuple[int, ...], background: str = "white"):
+    """The picture as (C, H, W) in [0, 1], decoded as ``ImageFolder`` does it.
 
     Raises:
-        UserError: there is none, or it has another size.
+        UserError: there is none, it has another size or more than 8 bits a channel, or is all but black.
     """
     import numpy as np
     import torch
-    from PIL import Image, UnidentifiedImageError
+
+    from lit_gen.data.decoder import Decoder
+    from lit_gen.data.description import Counted
+    from lit_gen.data.images import DARK
 
     if len(image_shape) != 3 or image_shape[0] not in (1, 3):
         raise UserError(f"--given completes grey or RGB images, but this model draws {tuple(image_shape)}")
     channels, height, width = image_shape
-    try:
-        with Image.open(path) as image:
-            size = image.size
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), np.float32) / 255
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"cannot read the picture {path}: {getattr(error, 'strerror', None) or error}") from error
-    if size != (width, height):
-        raise UserError(f"{path} is {size[0]} x {size[1]} pixels, but this model's images are {width} x {height}")
+    decoder = Decoder(channels, background)
+    image, unusual = decoder.read(path)
+    if image.size != (width, height):
+        raise UserError(
+            f"{path} is {image.width} x {image.height} pixels, but this model's images are {width} x {height}"
+        )
+    pixels = np.asarray(image, np.float32) / 255
+    if 0 < pixels.max() <= DARK:
+        raise UserError(f"{path} holds no value above {pixels.max() * 255:g}, where 255 is white: multiply its values")
+    for what in sorted(unusual):
+        print(decoder.remark(what, Counted(1, [path.name]), 1))
     return torch.from_numpy(pixels).view(height, width, channels).permute(2, 0, 1)
+
+
+def background_of(checkpoint: Path) -> str:
+    """The colour that transparent pixels show in the data that the checkpoint's run was trained on."""
+    from lit_gen.cli import checkpoints, run_folder
+
+    data = checkpoints.config_of(checkpoints.load(run_folder.find_checkpoint(checkpoint))).get("data")
+    arguments = data.get("init_args") if isinstance(data, dict) else None
+    return (arguments or {}).get("background", "white")
 
 
 def sampler_of(model, options: argparse.Namespace) -> Callable:
@@ -169,7 +184,7 @@ def sampler_of(model, options: argparse.Namespace) -> Callable:
     if options.given is not None and classes and options.label is None:
         raise UserError(f"{called} is conditioned on classes: name that of the picture with --label")
     if options.given is not None:
-        x = image_at(options.given, model.event_shape).to(model.device)
+        x = image_at(options.given, model.event_shape, background_of(options.ckpt)).to(model.device)
         num_rows = model.event_shape[1] // 2 if options.rows is None else options.rows
         return lambda num: model.complete_rows(x.expand(num, -1, -1, -1), num_rows, 1, labels(num)).squeeze(0)
     return model.sample if options.label is None else lambda num: model.sample_classes(labels(num))

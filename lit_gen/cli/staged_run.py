@@ -13,7 +13,17 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, one_run, overrides, run_folder, run_record, run_state, sample, stages
+from lit_gen.cli import (
+    handing_on,
+    interpolation,
+    one_run,
+    overrides,
+    run_folder,
+    run_record,
+    run_state,
+    sample,
+    stages,
+)
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -64,7 +74,7 @@ class StagedRun:
             handing_on.check_below(stage, cli.model, self.transfers[stage.name])
             with told_of(stage):
                 try_on_data(cli)
-            self._configs[stage.name] = cli.config_text()
+            self._configs[stage.name] = cli.kept_text()
             gives[stage.name] = handing_on.shapes(handing_on.handed_on(cli.model))
             world_sizes[stage.name] = cli.trainer.world_size
         if len(set(world_sizes.values())) > 1:
@@ -261,7 +271,7 @@ def print_config(these: Sequence[Stage]) -> None:
         words = [word for word in stage.arguments if not word.startswith("--print_config")]
         with told_of(stage):
             texts[stage.name] = StageCLI(replace(stage, arguments=words), len(these), None).config_text()
-    print(stages.whole(these, texts), end="")
+    print(interpolation.PRINTED + stages.whole(these, texts), end="")
 
 
 def fit(these: Sequence[Stage], resume: Path | None, arguments: Sequence[str] = ()) -> None:
