@@ -11,7 +11,6 @@ from lit_gen.distributed import sum_over_ranks
 from lit_gen.models.noise_by_example import NoiseByExample
 from lit_gen.randomness import derive_seed, run_seed, seed_torch
 
-
 _PURPOSES = {"validation_step": "val", "test_step": "test", "predict_step": "predict"}
 
 

@@ -39,26 +39,41 @@ def mixed(state: Tensor) -> Tensor:
     The output function of SplitMix64: Steele, Lea & Flood, Fast Splittable Pseudorandom Number Generators (2014),
     Section 4 (variant 13 of its mixers), https://doi.org/10.1145/2660193.2660195
     """
-    state ^= _shifted(state, 30)
-    state *= _FIRST
-    state ^= _shifted(state, 27)
-    state *= _SECOND
-    state ^= _shifted(state, 31)
+    shifted = torch.empty_like(state)  # one for all: fresh memory of this size costs as much as the arithmetic
+    for places, factor in ((30, _FIRST), (27, _SECOND), (31, None)):
+        torch.bitwise_right_shift(state, places, out=shifted)
+        state ^= shifted.bitwise_and_((1 << (64 - places)) - 1)
+        if factor is not None:
+            state *= factor
     return state
 
 
-def bits_of_examples(index: Tensor, seed: int, num_blocks: int, width: int) -> Tensor:
-    """(num_blocks, B, width) int64 random bits, of which an example's are a function of its number and the seed.
+class ExampleBits(NamedTuple):
+    """Where the random bits of one draw come from.
 
-    Args:
+    Attributes:
         index: (B,) int64, the examples' numbers.
         seed: in [0, 2^63): of this draw.
-        num_blocks: parts of ``width`` numbers that each example has.
-        width: their length.
+        num_blocks: K, parts that each example has.
+        width: numbers in a part.
     """
-    keys = mixed(mixed(index * _GAMMA + seed))
-    places = torch.arange(num_blocks * width, device=index.device).mul_(_GAMMA).view(num_blocks, 1, width)
-    return mixed(keys.view(1, -1, 1) + places)
+
+    index: Tensor
+    seed: int
+    num_blocks: int
+    width: int
+
+    def draw(self, width: int | None = None) -> Tensor:
+        """(K, B, width) int64 random bits, of which an example's are a function of its number and the seed."""
+        width = self.width if width is None else width
+        keys = mixed(mixed(self.index * _GAMMA + self.seed))
+        places = torch.arange(self.num_blocks * width, device=keys.device).mul_(_GAMMA)
+        return mixed(keys.view(1, -1, 1) + places.view(self.num_blocks, 1, width))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, B, width)."""
+        return self.num_blocks, len(self.index), self.width
 
 
 def uniform(bits: Tensor, dtype: torch.dtype) -> Tensor:
@@ -80,71 +95,80 @@ def standard_exponential(bits: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def standard_normal(bits: Tensor, dtype: torch.dtype) -> Tensor:
-    """64 bits each -> standard normal variables, within 6.8 deviations: Box & Muller (1958)."""
+    """(..., W) of 64 bits each -> (..., 2 W) standard normal variables, within 6.8 deviations.
+
+    Box & Muller, A Note on the Generation of Random Normal Deviates (1958), https://doi.org/10.1214/aoms/1177706645
+    """
     radius, angle = _half_uniform(bits, dtype)
-    return radius.log_().mul_(-2.0).sqrt_().mul_(angle.mul_(2 * math.pi).cos_())
+    radius.log_().mul_(-2.0).sqrt_()
+    angle.mul_(2 * math.pi)
+    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], -1)
+
+
+def _normals(source: ExampleBits, dtype: torch.dtype) -> Tensor:
+    return standard_normal(source.draw(-(-source.width // 2)), dtype)[..., : source.width]
 
 
 def _argument(args: Sequence, kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
     return args[place] if len(args) > place else kwargs.get(name, default)
 
 
-def _randint(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+def _randint(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
     bounds = [value for value in args if isinstance(value, int)]
     high = kwargs.get("high", bounds[-1] if bounds else None)
     low = kwargs.get("low", bounds[0] if len(bounds) > 1 else 0)
-    wide = torch.float32 if bits.device.type == "mps" else torch.float64
-    return low + (uniform(bits, wide) * (high - low)).floor()
+    wide = torch.float32 if source.index.device.type == "mps" else torch.float64
+    return low + (uniform(source.draw(), wide) * (high - low)).floor()
 
 
-def _multinomial(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor | None:
+def _multinomial(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor | None:
     """By the inverse of the distribution function, from one row of weights."""
     weights = args[0] if args else kwargs["input"]
     if weights.dim() != 1 or not _argument(args, kwargs, 2, "replacement", False):
         return None
     below = weights.cumsum(0)
-    chosen = torch.searchsorted(below, uniform(bits, below.dtype).to(below.dtype) * below[-1], right=True)
+    chosen = torch.searchsorted(below, uniform(source.draw(), below.dtype).to(below.dtype) * below[-1], right=True)
     return chosen.clamp_max(weights.nonzero().max())
 
 
-def _bernoulli(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
-    return uniform(bits, drawn.dtype) < (args[0] if args else kwargs["input"]).reshape(bits.shape)
+def _bernoulli(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+    return uniform(source.draw(), drawn.dtype) < (args[0] if args else kwargs["input"]).reshape(source.shape)
 
 
-def _bernoulli_in_place(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+def _bernoulli_in_place(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
     probability = _argument(args, kwargs, 1, "p", 0.5)
     if isinstance(probability, Tensor):
-        probability = probability.expand(drawn.shape).reshape(bits.shape)
-    return uniform(bits, drawn.dtype) < probability
+        probability = probability.expand(drawn.shape).reshape(source.shape)
+    return uniform(source.draw(), drawn.dtype) < probability
 
 
-def _normal(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+def _normal(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
     mean, std = _argument(args, kwargs, 0, "mean", 0.0), _argument(args, kwargs, 1, "std", 1.0)
     mean, std = (
-        part.expand(drawn.shape).reshape(bits.shape) if isinstance(part, Tensor) else part for part in (mean, std)
+        part.expand(drawn.shape).reshape(source.shape) if isinstance(part, Tensor) else part for part in (mean, std)
     )
-    return mean + std * standard_normal(bits, drawn.dtype)
+    return mean + std * _normals(source, drawn.dtype)
 
 
-def _normal_in_place(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+def _normal_in_place(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
     mean, std = _argument(args, kwargs, 1, "mean", 0.0), _argument(args, kwargs, 2, "std", 1.0)
-    return mean + std * standard_normal(bits, drawn.dtype)
+    return mean + std * _normals(source, drawn.dtype)
 
 
-def _uniform_in_place(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+def _uniform_in_place(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
     low, high = _argument(args, kwargs, 1, "from", 0.0), _argument(args, kwargs, 2, "to", 1.0)
-    return low + (high - low) * uniform(bits, drawn.dtype)
+    return low + (high - low) * uniform(source.draw(), drawn.dtype)
 
 
-def _exponential_in_place(bits: Tensor, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
-    return standard_exponential(bits, drawn.dtype) / _argument(args, kwargs, 1, "lambd", 1.0)
+def _exponential_in_place(source: ExampleBits, drawn: Tensor, args: Sequence, kwargs: Mapping[str, Any]) -> Tensor:
+    return standard_exponential(source.draw(), drawn.dtype) / _argument(args, kwargs, 1, "lambd", 1.0)
 
 
-_MAKERS: dict[str, Callable[[Tensor, Tensor, Sequence, Mapping[str, Any]], Tensor | None]] = {
-    "randn": lambda bits, drawn, args, kwargs: standard_normal(bits, drawn.dtype),
-    "randn_like": lambda bits, drawn, args, kwargs: standard_normal(bits, drawn.dtype),
-    "rand": lambda bits, drawn, args, kwargs: uniform(bits, drawn.dtype),
-    "rand_like": lambda bits, drawn, args, kwargs: uniform(bits, drawn.dtype),
+_MAKERS: dict[str, Callable[[ExampleBits, Tensor, Sequence, Mapping[str, Any]], Tensor | None]] = {
+    "randn": lambda source, drawn, args, kwargs: _normals(source, drawn.dtype),
+    "randn_like": lambda source, drawn, args, kwargs: _normals(source, drawn.dtype),
+    "rand": lambda source, drawn, args, kwargs: uniform(source.draw(), drawn.dtype),
+    "rand_like": lambda source, drawn, args, kwargs: uniform(source.draw(), drawn.dtype),
     "normal": _normal,
     "normal_": _normal_in_place,
     "uniform_": _uniform_in_place,
@@ -154,8 +178,8 @@ _MAKERS: dict[str, Callable[[Tensor, Tensor, Sequence, Mapping[str, Any]], Tenso
     "randint": _randint,
     "multinomial": _multinomial,
 }
-"""Torch's draws that can be made of an example's own bits: each gives their values, in the shape of the bits, or None
-where this use of it can't be."""
+"""Torch's draws that can be made of an example's own bits: each gives the values, (K, B, width) as the source has them,
+or None where this use of it can't be."""
 
 
 class Draw(NamedTuple):
@@ -268,8 +292,8 @@ class _ByExample(TorchFunctionMode):
         num, width = len(self._index), math.prod(layout.event)
         if tuple(drawn.shape[layout.dim + 1 :]) != layout.event or drawn.numel() % (num * width):
             raise _UnknownDrawError
-        bits = bits_of_examples(self._index.to(drawn.device), seed, drawn.numel() // (num * width), width)
-        values = _MAKERS[name](bits, drawn, args, kwargs)
+        source = ExampleBits(self._index.to(drawn.device), seed, drawn.numel() // (num * width), width)
+        values = _MAKERS[name](source, drawn, args, kwargs)
         if values is None:
             raise _UnknownDrawError
         return drawn.copy_(values.view(drawn.shape))
