@@ -182,7 +182,8 @@ class GaussianUnits(Units):
 
     def log_normalizer(self, inputs: Tensor) -> Tensor:
         inputs = at_least_single(inputs)
-        return (0.5 * (inputs / self.std).square() + self._log_std + 0.5 * log(2 * pi)).sum(-1)
+        log_std = self._log_std.to(inputs.dtype)  # in double precision all of it, where the inputs are
+        return (0.5 * (inputs / log_std.exp()).square() + log_std + 0.5 * log(2 * pi)).sum(-1)
 
     def mean(self, inputs: Tensor) -> Tensor:
         return at_least_single(inputs)
