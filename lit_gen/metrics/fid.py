@@ -55,8 +55,8 @@ def _root(covariance: Tensor) -> Tensor:
 class FeatureMoments(Metric):
     """Streams the mean and covariance of features in float64: memory doesn't grow with the number of examples.
 
-    The covariance is the difference of two sums, so that a few times eps (mean / deviation)^2 of it is rounding: about a
-    thousandth where features lie a million deviations from 0.
+    The covariance is the difference of two sums, so that a few times eps (mean / deviation)^2 of it is rounding: about
+    a thousandth where features lie a million deviations from 0.
 
     Args:
         num_features: D.
