@@ -113,10 +113,10 @@ class Compression(Callback):
         for batch in frames:
             codes.update(pl_module.encode(batch.x))
             projections.update(linear.encode(batch.x))
-        low, high = codes.compute()
+        low, high = codes.ends()
         if self.code_range is not None:
             low, high = (torch.full_like(low, end) for end in self.code_range)
-        return _Coders(linear, shape[1:], pl_module.device, (low, high), projections.compute())
+        return _Coders(linear, shape[1:], pl_module.device, (low, high), projections.ends())
 
     def _training_frames(self, trainer: Trainer, device: torch.device) -> list[Batch]:
         # A fast_dev_run of n batches tries the road with n batches.

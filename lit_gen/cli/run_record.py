@@ -206,8 +206,9 @@ def commit() -> str | None:
 
 
 def protocols_of(trainer: Trainer) -> dict[str, str]:
-    """Each figure's protocol, as the callbacks that measured it tell it."""
-    return {name: line for c in trainer.callbacks for name, line in getattr(c, "protocols", {}).items()}
+    """Each metric's protocol, as the model and the callbacks that measured it state it."""
+    measured_by = (trainer.lightning_module, *trainer.callbacks)
+    return {name: line for part in measured_by for name, line in getattr(part, "protocols", {}).items()}
 
 
 def write_summary(
