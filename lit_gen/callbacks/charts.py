@@ -86,7 +86,7 @@ def surface(horizontal: Tensor, vertical: Tensor, values: Tensor, real: Tensor, 
     beyond = (fake[:, 0] < x[0]) | (fake[:, 0] > x[-1]) | (fake[:, 1] < y[0]) | (fake[:, 1] > y[-1])
     if beyond.any():
         axis.set_title(f"{int(beyond.sum())} samples beyond the axes", fontsize=10)
-    axis.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
+    axis.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal", xlabel="x1", ylabel="x2")
     axis.legend(loc="upper right", fontsize=8)
     return _image(figure)
 
@@ -113,7 +113,11 @@ def strip(panels: Mapping[str, Tensor]) -> Image.Image:
             inside = x[(x >= ranges[0][0]) & (x <= ranges[0][1])]
             axis.hist(inside, bins=_BINS, range=ranges[0], density=len(inside) > 0)
         axis.set_title(title, fontsize=9)
-        axis.set(xticks=[], yticks=[])
+        axis.set(xlabel="x1" if len(ranges) == 2 else "x", yticks=[])
+        axis.set_xticks(ranges[0], labels=[f"{end:.2g}" for end in ranges[0]], fontsize=8)
+    axes[0].set(ylabel="x2" if len(ranges) == 2 else "density")
+    if len(ranges) == 2:
+        axes[0].set_yticks(ranges[1], labels=[f"{end:.2g}" for end in ranges[1]], fontsize=8)
     return _image(figure)
 
 

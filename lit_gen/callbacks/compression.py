@@ -96,9 +96,10 @@ class Compression(Callback):
                     row.append((model.image, f"{bits} bits {model.psnr_db:.1f} dB"))
                     beside[photograph.name].append(_side_by_side(original, bits, model, pca, jpeg))
                 overview.append(row)
-        save_picture(trainer, "compression", captioned(overview))
+        save_picture(trainer, "compression", captioned(overview), "photographs, decoded from their rounded codes")
         for name, rows in beside.items():
-            save_picture(trainer, f"compression_{name}", captioned(rows))
+            title = f"{name}: the model's file, PCA's of as many numbers, and the best JPEG that is no longer"
+            save_picture(trainer, f"compression_{name}", captioned(rows), title)
 
     def _coders(self, trainer: Trainer, pl_module: LightningModule) -> "_Coders":
         """What both codes are rounded over, measured on the training frames. A collective call."""
