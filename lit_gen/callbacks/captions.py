@@ -74,6 +74,24 @@ def labelled(
     return canvas
 
 
+def with_lines_beneath(rows: Sequence[Sequence[tuple[Image.Image, str]]]) -> Image.Image:
+    """Rows of grey pictures of any sizes, each, unchanged, with a line of text beneath it, on white."""
+    font = _font(TEXT_SIZE)
+    widths = [
+        max(max(picture.width, int(font.getlength(text)) + 1) for picture, text in column) + _GAP
+        for column in zip(*rows, strict=True)
+    ]
+    heights = [max(picture.height for picture, _ in row) + _line_height(font) + _GAP for row in rows]
+    canvas = Image.new("L", (sum(widths), sum(heights)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, row in enumerate(rows):
+        for column, (picture, text) in enumerate(row):
+            left, top = sum(widths[:column]) + _GAP // 2, sum(heights[:number]) + _GAP // 2
+            canvas.paste(picture, (left, top))
+            draw.text((left, top + picture.height), text, fill=0, font=font)
+    return canvas
+
+
 def _spans(columns: Sequence[str]) -> dict[int, int]:
     """How many columns each label may reach over, by the number of its own."""
     starts = [number for number, label in enumerate(columns) if label]

@@ -214,7 +214,14 @@ def first_of_each(label: Tensor) -> Tensor:
 
 
 def retrieval_picture(search: Search, rows: Tensor, names: Sequence[str] = (), max_columns: int = 8) -> Image.Image:
-    """Each query, a gap, its nearest by code, a gap, its nearest by pixels; at most ``max_columns`` of each; a row for each of ``names``."""
+    """Each query, a gap, its nearest by code, a gap, its nearest by pixels.
+
+    Args:
+        search: what was found.
+        rows: of the queries.
+        names: labels of the picture's rows.
+        max_columns: nearest ones of either kind at most.
+    """
     columns = min(max_columns, search.by_code.index.shape[1])
     query = search.queries.x[rows][:, None]  # (rows, 1, C, H, W)
     gap = torch.ones_like(query)

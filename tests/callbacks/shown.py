@@ -30,3 +30,11 @@ def shows(picture: Path | Image.Image, grid: Image.Image | np.ndarray, tolerance
     return below.shape[0] == height and any(
         (abs(below[:, left : left + width] - wanted) <= tolerance).all() for left in places
     )
+
+
+def place_of(picture: np.ndarray, patch: np.ndarray) -> tuple[int, int]:
+    """The only place, (top, left), where a grey patch lies in a grey picture, pixel for pixel."""
+    windows = np.lib.stride_tricks.sliding_window_view(picture, patch.shape)
+    candidates = np.argwhere(windows[..., 0, 0] == patch[0, 0])
+    (place,) = [tuple(map(int, at)) for at in candidates if (windows[tuple(at)] == patch).all()]
+    return place
