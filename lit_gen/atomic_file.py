@@ -32,32 +32,30 @@ def replacing(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path, is_ours: Callable[[str], bool]) -> Iterator[Path]:
-    """Within the block fill the folder that is handed out, which takes ``folder``'s place at the end, or not at all.
+    """Within the block fill the folder that is handed out; at the end ``folder`` holds its files, or is as it was.
 
-    It is made beside ``folder``. Of what ``folder`` holds by then, entries whose names ``is_ours`` knows are removed,
-    and the others are moved into the new one.
+    Of the files that ``folder`` holds by then, those whose names ``is_ours`` knows are removed; nothing else in it is
+    touched. A folder that is new or empty appears with all its files at once. In one that isn't, they are moved in one
+    by one when all have been written.
 
     Raises:
-        OSError: it cannot be written, as where ``folder`` is a mount point, which nothing can take the place of.
+        OSError: it cannot be written.
     """
     folder = Path(os.path.realpath(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part, old = (folder.with_name(f".{os.getpid()}.{folder.name}.{what}") for what in ("new", "old"))
-    part.mkdir()
+    # What is in use, a mount point, and what lies in a folder of somebody else's can't be exchanged.
+    inside = folder.is_dir() and (
+        any(folder.iterdir()) or os.path.ismount(folder) or not os.access(folder.parent, os.W_OK)
+    )
+    part = (folder if inside else folder.parent) / f".{os.getpid()}.{folder.name}"
+    part.mkdir(parents=True)
     try:
         yield part
-        if not (folder.is_dir() and any(folder.iterdir())):
-            os.replace(part, folder)  # an empty folder gives way
-            return
-        os.replace(folder, old)
-        try:
+        if not inside:
             os.replace(part, folder)
-        except OSError:
-            os.replace(old, folder)
-            raise
-        for entry in old.iterdir():
-            if not is_ours(entry.name):
-                os.replace(entry, folder / entry.name)
-        shutil.rmtree(old)
+            return
+        for old in [entry for entry in folder.iterdir() if is_ours(entry.name)]:
+            old.unlink()
+        for new in sorted(part.iterdir()):
+            os.replace(new, folder / new.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)

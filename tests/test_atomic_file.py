@@ -89,3 +89,14 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
             raise RuntimeError
     assert content(tmp_path) == {"folder/0.png": "old"}
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_mount_point_is_filled_from_within(tmp_path, monkeypatch):
+    """As where a container has its volume."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == folder)
+    before = folder.stat().st_ino
+    fill(folder, "0.png", "1.png")
+    assert content(folder) == {"0.png": "new", "1.png": "new"} and folder.stat().st_ino == before
+    assert list(tmp_path.iterdir()) == [folder]

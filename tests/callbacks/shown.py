@@ -33,8 +33,8 @@ def shows(picture: Path | Image.Image, grid: Image.Image | np.ndarray, tolerance
 
 
 def place_of(picture: np.ndarray, patch: np.ndarray) -> tuple[int, int]:
-    """The only place, (top, left), where a grey patch lies in a grey picture, pixel for pixel."""
+    """The first place, (top, left), where a grey patch lies in a grey picture, pixel for pixel."""
     windows = np.lib.stride_tricks.sliding_window_view(picture, patch.shape)
     candidates = np.argwhere(windows[..., 0, 0] == patch[0, 0])
-    (place,) = [tuple(map(int, at)) for at in candidates if (windows[tuple(at)] == patch).all()]
+    (place, *_) = [tuple(map(int, at)) for at in candidates if (windows[tuple(at)] == patch).all()]
     return place

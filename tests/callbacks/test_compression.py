@@ -140,7 +140,7 @@ def test_two_processes_agree_with_one(tmp_path):
 def test_captions_leave_the_pictures_as_they_are():
     small, large = torch.full((10, 12), 7, dtype=torch.uint8), torch.full((20, 30), 9, dtype=torch.uint8)
     picture = np.asarray(captioned([[(small, "a"), (large, "b")], [(large, "c"), (small, "d")]]))
-    assert (picture == 7).sum() >= 2 * small.numel() and (picture[2:22, 36:66] == 9).all()
+    assert (picture == 7).sum() >= 2 * small.numel() and place_of(picture, large.numpy())[1] > 12
 
 
 def test_what_it_cannot_do_is_said_at_once(make_trainer, linear_model, small_data, frames):
