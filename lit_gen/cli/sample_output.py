@@ -109,6 +109,14 @@ def _written(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+@contextmanager
+def _instead(advice: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{str(error).rstrip('.')}; {advice}") from error
+
+
 def write_samples(
     output: Output, parts: Iterable["Tensor"], num_samples: int, picture: Callable[["Tensor"], "Image.Image"]
 ) -> None:
@@ -203,7 +211,8 @@ def _gathered(parts: Iterable["Tensor"], num_samples: int, scale: int | None, pr
     for x in parts:
         if not gathered:
             check_drawable(x, "ask for an .npz", points=scale is None)
-            check_grid(num_samples, tuple(x.shape[1:]), scale or 1)
+            with _instead("ask for fewer, for a folder/ or for an .npz"):
+                check_grid(num_samples, tuple(x.shape[1:]), scale or 1)
             progress.check_memory(3 * num_samples * x[0].numel() * x.element_size())  # floats, levels, the picture
         gathered.append(x)
         progress.after(x, 0)

@@ -128,7 +128,7 @@ def interpolate(model: FromLatents, options: argparse.Namespace) -> Drawn:
     def picture() -> Image.Image:
         if samples.dim() == 2:
             return _points(samples, torch.arange(options.num).repeat_interleave(options.steps), [])
-        names = [f"{n}: {2 * n} to {2 * n + 1}\nlength {length:.3g}" for n, length in enumerate(lengths.tolist())]
+        names = [f"walk {n}: {2 * n} to {2 * n + 1}\nlength {length:.3g}" for n, length in enumerate(lengths.tolist())]
         shares = [f"{t:.2g}" for t in torch.linspace(0, 1, options.steps).tolist()]
         return picture_of(samples, options.steps, rows=names, columns=shares, scale=options.out.scale)
 
@@ -193,7 +193,7 @@ def sum_picture(
     rows = [filled(x, average[None]) for x, average in zip(members, averages, strict=True)]
     block = torch.cat([samples[1:5], samples[:1], samples[5:]])  # three by three, the sum in the middle
     rows += [filled(row, white[:0]) for row in block.split(3)]
-    labels = [*names, "", "sum", ""] if names else []
+    labels = [*names, "", "sum, in\nthe middle", ""] if names else []
     columns = ["samples", *[""] * (width - 2), "average"] if names else []
     return image_grid(torch.cat(rows), width, rows=labels, columns=columns, scale=scale)
 
