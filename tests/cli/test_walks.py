@@ -142,4 +142,3 @@ def test_mistakes_are_told_in_one_line(digits_run, tmp_path, capsys):
         error = capsys.readouterr().err.strip()
         assert told in error and "\n" not in error
     assert not (tmp_path / "never.png").exists()
-
