@@ -5,6 +5,8 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
+from lit_gen.errors import printable
+
 TEXT_SIZE = 14
 TITLE_SIZE = 16
 LEAST_TITLE_WIDTH = 400
@@ -21,7 +23,7 @@ def titled(picture: Image.Image, title: str) -> Image.Image:
         picture: grey ("L") or colour ("RGB"), which the result is too.
         title: its first line is larger; lines too long for the picture are wrapped between words.
     """
-    first, *others = title.split("\n")
+    first, *others = printable(title).split("\n")
     width = max(picture.width, LEAST_TITLE_WIDTH)
     parts = [(first, _font(TITLE_SIZE)), *((line, _font(TEXT_SIZE)) for line in others)]
     lines = [(line, font) for text, font in parts for line in _wrapped(text, font, width - 2 * _GAP)]
@@ -51,7 +53,8 @@ def labelled(
     """
     font, draw = _font(TEXT_SIZE), ImageDraw.Draw(grid)
     cell_width, cell_height = grid.width / num_columns, grid.height / num_rows
-    rows = [_shortened(label, font, MOST_LABEL_WIDTH) for label in rows]
+    rows = [_shortened(printable(label), font, MOST_LABEL_WIDTH) for label in rows]
+    columns = [printable(label) for label in columns]
     spans = _spans(columns)
     if len(spans) < len(columns):
         columns = [_shortened(label, font, spans.get(n, 0) * cell_width - _GAP) for n, label in enumerate(columns)]

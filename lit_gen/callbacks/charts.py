@@ -1,7 +1,7 @@
 """Charts: histograms, curves, surfaces and strips of densities."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -121,6 +121,48 @@ def strip(panels: Mapping[str, Tensor]) -> Image.Image:
     return _image(figure)
 
 
+class Curve(NamedTuple):
+    """Values over steps.
+
+    Attributes:
+        steps: (N,) ascending.
+        values: (N,); those that aren't finite leave a gap.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+def curves(panels: Mapping[str, Mapping[str, Curve]], label: str, units: Mapping[str, str]) -> Image.Image:
+    """A panel for each term, with a curve for each split.
+
+    An axis is logarithmic where all values are above 0 and the greatest is over a hundred times the least.
+
+    Args:
+        panels: curves by split, by the panel's title.
+        label: of the horizontal axis.
+        units: of the vertical axes, by title, as far as they are known.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(columns, max(4.8 * columns, 5.5), 3.2 * rows, rows)
+    splits = list(dict.fromkeys(split for splits in panels.values() for split in splits))
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    for axis, (title, by_split) in zip(axes, panels.items(), strict=False):
+        for split, curve in by_split.items():
+            marker = "." if len(curve.steps) <= 30 else ""
+            axis.plot(*curve, label=split, linewidth=1.2, marker=marker, color=f"C{splits.index(split)}")
+        finite = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in by_split.values()])
+        if len(finite) and finite.min() > 0 and finite.max() > 100 * finite.min():
+            axis.set_yscale("log")
+        axis.set_title(title, fontsize=10)
+        axis.set(xlabel=label, ylabel=units.get(title, ""))
+        axis.legend(frameon=False, fontsize=8)
+        axis.grid(alpha=0.3)
+    return _image(figure)
+
+
 def square_around(points: Tensor) -> list[tuple[float, float]]:
     """(N, D) finite points -> D ranges of equal length that hold them all, with a margin of a fifth to either side."""
     low, high = points.amin(0), points.amax(0)
@@ -141,11 +183,11 @@ def _array(x: Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
 
-def _figure(columns: int, width: float, height: float) -> tuple[Any, np.ndarray]:
+def _figure(columns: int, width: float, height: float, rows: int = 1) -> tuple[Any, np.ndarray]:
     from matplotlib.figure import Figure  # slow to import, and only pictures need it
 
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False).flatten()
 
 
 def _image(figure) -> Image.Image:

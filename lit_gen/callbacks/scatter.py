@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lit_gen.errors import UserError
+from lit_gen.errors import UserError, printable
 
 _MOST_COLOURS = 20
 
@@ -56,10 +56,16 @@ def scatter(
         area.set(xlabel=f"{axis}1", ylabel=f"{axis}2")
     if legend:
         for value, shade in classes.items():
-            axes[0].scatter([], [], s=30, color=shade, label=names[value] if value < len(names) else str(value))
+            axes[0].scatter([], [], s=30, color=shade, label=_name(value, names))
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _name(value: int, names: Sequence[str]) -> str:
+    # A folder's name may be anything; dollars would be taken for formulas, and a leading underscore for no name.
+    name = printable(str(names[value])).replace("$", r"\$") if value < len(names) else str(value)
+    return f" {name}" if name.startswith("_") else name
 
 
 def _in_an_order_of_chance(points: Tensor, label: Tensor | None) -> tuple[np.ndarray, np.ndarray | None]:

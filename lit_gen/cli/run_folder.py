@@ -3,6 +3,7 @@
 config.yaml     the resolved config
 checkpoints/    last.ckpt, and best.ckpt by the config's ``monitor``
 metrics.csv     everything logged, a row a step
+curves.png      the terms of the loss over the steps
 samples/        pictures
 summary.json    final figures by name, seed, versions, commit, seconds
 log.txt         what Lightning and Python's warnings said

@@ -61,5 +61,5 @@ def test_labels_that_have_no_room_are_left_out_evenly(cells):
 
 def test_a_label_of_any_length_or_script_leaves_room_for_the_grid():
     grid = Image.new("L", (64, 64), 200)
-    result = labelled(grid, 1, 1, ["Überschrift, λόγος, слово, 文字 " * 20], ["x" * 300])
+    result = labelled(grid, 1, 1, ["Überschrift, λόγος, слово, 文字 \udce9\x07 " * 20], ["x" * 300])
     assert result.width < 64 + 300
