@@ -139,20 +139,21 @@ def curves(panels: Mapping[str, Mapping[str, Curve]], label: str, units: Mapping
     An axis is logarithmic where all values are above 0 and the greatest is over a hundred times the least.
 
     Args:
-        panels: curves by split, by the panel's title.
+        panels: curves by split, "train" or "val", by the panel's title.
         label: of the horizontal axis.
         units: of the vertical axes, by title, as far as they are known.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = _figure(columns, max(4.8 * columns, 5.5), 3.2 * rows, rows)
-    splits = list(dict.fromkeys(split for splits in panels.values() for split in splits))
     for axis in axes[len(panels) :]:
         axis.remove()
+    for axis in axes[1 : len(panels)]:
+        axis.sharex(axes[0])
     for axis, (title, by_split) in zip(axes, panels.items(), strict=False):
         for split, curve in by_split.items():
             marker = "." if len(curve.steps) <= 30 else ""
-            axis.plot(*curve, label=split, linewidth=1.2, marker=marker, color=f"C{splits.index(split)}")
+            axis.plot(*curve, label=split, linewidth=1.2, marker=marker, color="C0" if split == "train" else "C1")
         finite = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in by_split.values()])
         if len(finite) and finite.min() > 0 and finite.max() > 100 * finite.min():
             axis.set_yscale("log")

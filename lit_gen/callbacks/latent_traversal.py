@@ -50,7 +50,7 @@ class LatentTraversal(ValidationPicture):
         decoded = model.decode(moved.flatten(0, 1)).to(x).unflatten(0, (dim, self.num_values))
         rows = torch.cat([x[-1].expand(dim, 1, *x.shape[1:]), decoded], dim=1)
         names = [f"z{number + 1}\n{value:.2g}" for number, value in enumerate(codes[-1].tolist())]
-        columns = ["data", *(f"{value:.3g}" for value in values.tolist())]
+        columns = ["data", *(f"{round(value, 4):.3g}" for value in values.tolist())]  # the middle is 0 but for rounding
         return image_grid(rows.flatten(0, 1), self.num_values + 1, rows=names, columns=columns)
 
     def title(self, codes: Tensor) -> str:

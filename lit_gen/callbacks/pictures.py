@@ -180,7 +180,8 @@ def save_picture(trainer: Trainer, name: str, image: Image.Image, title: str) ->
     step = batches_done(trainer)
     if trainer.state.fn == TrainerFn.FITTING:
         first, *others = title.split("\n")
-        title = "\n".join([f"{first}, after {step:,} batches", *others])
+        when = f"after {step:,} batch{'es' * (step > 1)}" if step else "before training"
+        title = "\n".join([f"{first}, {when}", *others])
     image = titled(image, title)
     with replacing(Path(trainer.default_root_dir) / "samples" / f"{name}_{step:07d}.png") as part:
         image.save(part, format="PNG")

@@ -86,7 +86,7 @@ class Reconstructions(Callback):
         if self.pca_components is not None:
             rows.append(self._by_pca(trainer, x))
         if trainer.is_global_zero:
-            names = ["data", "reconstruction", f"PCA, {self.pca_components}"][: len(rows)]
+            names = ["data", "reconstruction", f"PCA of {self.pca_components}"][: len(rows)]
             x = torch.cat(rows) if x.dim() == 4 else reconstructed
             picture = picture_of(x, len(rows[0]), beside=rows[0], name="reconstructions", rows=names)
             save_picture(trainer, "reconstructions", picture, "the first validation examples and their reconstructions")

@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.captions import titled
 from lit_gen.callbacks.charts import Curve, curves
+from lit_gen.cli import run_folder
 
 FILE = "curves.png"
 SPLITS = ("train", "val")
@@ -35,7 +36,7 @@ def save(trainer: Trainer) -> None:
     try:
         terms = read(folder / "metrics.csv")
         if terms:
-            draw(terms, folder / FILE, f"{folder.parent.name}/{folder.name}")
+            draw(terms, folder / FILE, run_folder.called(folder))
     except Exception as error:  # whatever it is, the training counts for more
         warnings.warn(f"{FILE} could not be drawn ({type(error).__name__}: {error})"[:300], stacklevel=2)
 
@@ -43,8 +44,7 @@ def save(trainer: Trainer) -> None:
 def read(file: Path) -> dict[str, dict[str, Curve]]:
     """The curves of each term, by split, those of losses first.
 
-    Names are ``<split>/<term>``, as of ``train/loss``; columns without a split or of the test are left out. A curve's
-    values that aren't finite are.
+    Columns are ``<split>/<term>``, as ``train/loss``; those without a split, and those of the test, are left out.
     """
     steps: dict[str, array] = {}
     values: dict[str, array] = {}

@@ -54,6 +54,13 @@ def of_checkpoint(checkpoint: Path) -> Path | None:
     return folder if inside else None
 
 
+def called(run: Path) -> str:
+    """A run folder's name in words: "<config name>/<id>", of a stage "<config name>/<id>, stage <number>_<name>"."""
+    if run.parent.name == STAGES:
+        return f"{called(run.parent.parent)}, stage {run.name}"
+    return f"{run.parent.name}/{run.name}"
+
+
 def latest(root: Path, name: str) -> Path:
     """The newest run of a config that has a checkpoint.
 

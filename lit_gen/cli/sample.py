@@ -233,7 +233,7 @@ def origin(checkpoint: Path) -> str:
     from lit_gen.cli import run_folder
 
     run = run_folder.of_checkpoint(checkpoint)
-    return checkpoint.name if run is None else f"{run.parent.name}/{run.name}"
+    return checkpoint.name if run is None else run_folder.called(run)
 
 
 def title_of(options: argparse.Namespace, checkpoint: Path) -> str:
