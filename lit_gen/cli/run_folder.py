@@ -4,6 +4,7 @@ config.yaml     the resolved config
 run.json        what its command line changed, and which process runs it
 checkpoints/    last.ckpt, and best.ckpt by the config's ``monitor``
 metrics.csv     everything logged, a row a step
+curves.png      the terms of the loss over the steps
 samples/        pictures
 summary.json    final figures by name, seed, versions, commit, seconds
 log.txt         what Lightning and Python's warnings said
@@ -80,6 +81,13 @@ def of_checkpoint(checkpoint: Path) -> Path | None:
     folder = checkpoint.resolve().parent.parent
     inside = checkpoint.resolve().parent.name == CHECKPOINTS and (folder / CONFIG).is_file()
     return folder if inside else None
+
+
+def called(run: Path) -> str:
+    """A run folder's name in words: "<config name>/<id>", of a stage "<config name>/<id>, stage <number>_<name>"."""
+    if run.parent.name == STAGES:
+        return f"{called(run.parent.parent)}, stage {run.name}"
+    return f"{run.parent.name}/{run.name}"
 
 
 def latest(root: Path, name: str) -> Path:

@@ -249,7 +249,7 @@ def test_sample_writes_each_format(run, tmp_path, out):
     if out == "folder":
         pictures = sorted((tmp_path / out).iterdir())
         assert [path.name for path in pictures] == [f"{number:06d}.png" for number in range(5)]
-        assert Image.open(pictures[0]).size[0] >= 8
+        assert all(Image.open(path).size == (8, 8) for path in pictures)
     elif out.endswith("npz"):
         samples = np.load(tmp_path / out)["samples"]
         assert samples.shape == (5, 1, 8, 8)
