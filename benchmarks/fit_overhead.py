@@ -24,7 +24,7 @@ from benchmarks import game_steps
 from benchmarks.fitting import BATCH, GOAL, Turn, build, fit, timed
 from benchmarks.harness import Result, compare
 from lit_gen.cli.lean import ask_cuda_cheaply
-from lit_gen.cli.lightning_verbs import LitGenCLI
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 from lit_gen.freed_memory import keep_freed_memory
 

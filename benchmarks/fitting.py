@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from lightning.pytorch import Callback
 
-from lit_gen.cli.lightning_verbs import LitGenCLI
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 
 GOAL = 1.10
 BATCH = 128

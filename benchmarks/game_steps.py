@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from benchmarks.fitting import BATCH, GOAL, Turn, build, fit, timed
 from benchmarks.games import FIVE, GAMES, objective, regularizers
 from benchmarks.harness import Result, compare, summarise
-from lit_gen.cli.lightning_verbs import LitGenCLI
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 
 CONFIG = "conf/gans/r3gan_ring.yaml"

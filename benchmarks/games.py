@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lit_gen.cli.lightning_verbs import LitGenCLI
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 from lit_gen.errors import UserError
 

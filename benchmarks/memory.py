@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.harness import Result, summarise
 from lit_gen.callbacks.fid import FID
 from lit_gen.callbacks.likelihood import estimate_log_px
-from lit_gen.cli.lightning_verbs import LitGenCLI
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.metrics.features.lenet import LeNet
 
 CONFIG = "conf/vaes/vae_digits.yaml"

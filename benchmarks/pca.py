@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.harness import Result, compare, summarise
 from benchmarks.memory import PeakBytes
 from lit_gen.cli.lean import ask_cuda_cheaply
-from lit_gen.cli.lightning_verbs import LitGenCLI
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.run_record import quiet_libraries
 from lit_gen.data.mnist import MNIST
 from lit_gen.errors import UserError

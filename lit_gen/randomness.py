@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 def run_seed() -> int:
@@ -47,15 +48,20 @@ def seed_torch(seed: int, device: torch.device) -> None:
         torch.mps.manual_seed(seed)
 
 
+def random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """The states of torch's global generators of the CPU and, where it is another, of ``device``."""
+    cpu = torch.default_generator.get_state()
+    return (cpu,) if device.type == "cpu" else (cpu, torch.get_device_module(device).get_rng_state(device))
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Within the block torch's global generators start from ``seed``; afterwards they go on as if it had not been."""
-    cpu = torch.default_generator.get_state()
-    other = torch.get_device_module(device).get_rng_state(device) if device.type != "cpu" else None
+    cpu, *other = random_state(device)
     seed_torch(seed, device)
     try:
         yield
     finally:
         torch.default_generator.set_state(cpu)
-        if other is not None:
-            torch.get_device_module(device).set_rng_state(other, device)
+        for state in other:
+            torch.get_device_module(device).set_rng_state(state, device)

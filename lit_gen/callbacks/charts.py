@@ -1,7 +1,7 @@
 """Charts: histograms, curves, surfaces and strips of densities."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -86,7 +86,7 @@ def surface(horizontal: Tensor, vertical: Tensor, values: Tensor, real: Tensor, 
     beyond = (fake[:, 0] < x[0]) | (fake[:, 0] > x[-1]) | (fake[:, 1] < y[0]) | (fake[:, 1] > y[-1])
     if beyond.any():
         axis.set_title(f"{int(beyond.sum())} samples beyond the axes", fontsize=10)
-    axis.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
+    axis.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal", xlabel="x1", ylabel="x2")
     axis.legend(loc="upper right", fontsize=8)
     return _image(figure)
 
@@ -113,7 +113,54 @@ def strip(panels: Mapping[str, Tensor]) -> Image.Image:
             inside = x[(x >= ranges[0][0]) & (x <= ranges[0][1])]
             axis.hist(inside, bins=_BINS, range=ranges[0], density=len(inside) > 0)
         axis.set_title(title, fontsize=9)
-        axis.set(xticks=[], yticks=[])
+        axis.set(xlabel="x1" if len(ranges) == 2 else "x", yticks=[])
+        axis.set_xticks(ranges[0], labels=[f"{end:.2g}" for end in ranges[0]], fontsize=8)
+    axes[0].set(ylabel="x2" if len(ranges) == 2 else "density")
+    if len(ranges) == 2:
+        axes[0].set_yticks(ranges[1], labels=[f"{end:.2g}" for end in ranges[1]], fontsize=8)
+    return _image(figure)
+
+
+class Curve(NamedTuple):
+    """Values over steps.
+
+    Attributes:
+        steps: (N,) ascending.
+        values: (N,); those that aren't finite leave a gap.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+def curves(panels: Mapping[str, Mapping[str, Curve]], label: str, units: Mapping[str, str]) -> Image.Image:
+    """A panel for each term, with a curve for each split.
+
+    An axis is logarithmic where all values are above 0 and the greatest is over a hundred times the least.
+
+    Args:
+        panels: curves by split, "train" or "val", by the panel's title.
+        label: of the horizontal axis.
+        units: of the vertical axes, by title, as far as they are known.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(columns, max(4.8 * columns, 5.5), 3.2 * rows, rows)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    for axis in axes[1 : len(panels)]:
+        axis.sharex(axes[0])
+    for axis, (title, by_split) in zip(axes, panels.items(), strict=False):
+        for split, curve in by_split.items():
+            marker = "." if len(curve.steps) <= 30 else ""
+            axis.plot(*curve, label=split, linewidth=1.2, marker=marker, color="C0" if split == "train" else "C1")
+        finite = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in by_split.values()])
+        if len(finite) and finite.min() > 0 and finite.max() > 100 * finite.min():
+            axis.set_yscale("log")
+        axis.set_title(title, fontsize=10)
+        axis.set(xlabel=label, ylabel=units.get(title, ""))
+        axis.legend(frameon=False, fontsize=8)
+        axis.grid(alpha=0.3)
     return _image(figure)
 
 
@@ -137,11 +184,11 @@ def _array(x: Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
 
-def _figure(columns: int, width: float, height: float) -> tuple[Any, np.ndarray]:
+def _figure(columns: int, width: float, height: float, rows: int = 1) -> tuple[Any, np.ndarray]:
     from matplotlib.figure import Figure  # slow to import, and only pictures need it
 
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False).flatten()
 
 
 def _image(figure) -> Image.Image:

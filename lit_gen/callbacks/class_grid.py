@@ -54,4 +54,12 @@ class ClassGrid(EpochPicture):
                 seed_torch(seed, device)
                 rows.append(pl_module.sample_classes(torch.full((self.num_columns,), number, device=device)))
         if trainer.is_global_zero:
-            save_picture(trainer, "classes", image_grid(torch.cat(rows), self.num_columns))
+            names = class_labels(trainer.datamodule, pl_module.num_classes)
+            grid = image_grid(torch.cat(rows), self.num_columns, rows=names)
+            save_picture(trainer, "classes", grid, "samples of each class\nall rows from the same noise")
+
+
+def class_labels(data, num_classes: int) -> list[str]:
+    """The data's names of classes, and "class i" for those without."""
+    names = list(getattr(data, "class_names", None) or [])[:num_classes]
+    return [str(name) for name in names] + [f"class {number}" for number in range(len(names), num_classes)]

@@ -57,8 +57,9 @@ class CodeScatter(Callback):
         if trainer.is_global_zero:
             names = list(getattr(trainer.datamodule, "class_names", None) or [])
             title = f"{len(coded.code)} {split} examples"
-            picture = scatter(coded.code, label=coded.label, names=names, title=title)
-            save_picture(trainer, f"codes_{split}", picture)
+            picture = scatter(coded.code, label=coded.label, names=names, title=title, axis="z")
+            coloured = "" if coded.label is None else ", coloured by class"
+            save_picture(trainer, f"codes_{split}", picture, f"codes of the {split} split{coloured}")
 
 
 def _check_dimension(dim: int) -> None:

@@ -68,4 +68,6 @@ class Completions(Callback):
             completed = pl_module.complete(x, self.num_completions, label)  # (K, B, C, H, W)
             columns = torch.cat([pl_module.visible(x, label).unsqueeze(0), completed.to(x), x.unsqueeze(0)])
         if trainer.is_global_zero:
-            save_picture(trainer, "completions", image_grid(columns.transpose(0, 1).flatten(0, 1), len(columns)))
+            names = ["given", *(f"{number + 1}" for number in range(self.num_completions)), "data"]
+            grid = image_grid(columns.transpose(0, 1).flatten(0, 1), len(columns), columns=names)
+            save_picture(trainer, "completions", grid, f"{self.num_completions} completions of what is given")

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
+from lit_gen.callbacks.captions import with_lines_beneath
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.pictures import save_picture
 from lit_gen.data.frames import Photograph
@@ -18,8 +19,6 @@ from lit_gen.metrics.frame_coder import FrameCoder, JPEGFile, LinearCode, jpeg_o
 from lit_gen.metrics.principal_components import fit_principal_components
 from lit_gen.metrics.psnr import psnr_db
 from lit_gen.protocols import Batch, Codes
-
-_CAPTION = 14  # pixels
 
 
 class Coded(NamedTuple):
@@ -96,9 +95,10 @@ class Compression(Callback):
                     row.append((model.image, f"{bits} bits {model.psnr_db:.1f} dB"))
                     beside[photograph.name].append(_side_by_side(original, bits, model, pca, jpeg))
                 overview.append(row)
-        save_picture(trainer, "compression", captioned(overview))
+        save_picture(trainer, "compression", captioned(overview), "photographs, decoded from their rounded codes")
         for name, rows in beside.items():
-            save_picture(trainer, f"compression_{name}", captioned(rows))
+            title = f"{name}: the model's file, PCA's of as many numbers, and the best JPEG that is no longer"
+            save_picture(trainer, f"compression_{name}", captioned(rows), title)
 
     def _coders(self, trainer: Trainer, pl_module: LightningModule) -> "_Coders":
         """What both codes are rounded over, measured on the training frames. A collective call."""
@@ -113,10 +113,10 @@ class Compression(Callback):
         for batch in frames:
             codes.update(pl_module.encode(batch.x))
             projections.update(linear.encode(batch.x))
-        low, high = codes.compute()
+        low, high = codes.ends()
         if self.code_range is not None:
             low, high = (torch.full_like(low, end) for end in self.code_range)
-        return _Coders(linear, shape[1:], pl_module.device, (low, high), projections.compute())
+        return _Coders(linear, shape[1:], pl_module.device, (low, high), projections.ends())
 
     def _training_frames(self, trainer: Trainer, device: torch.device) -> list[Batch]:
         # A fast_dev_run of n batches tries the road with n batches.
@@ -199,17 +199,7 @@ def whole_frames(image: Tensor, frame: tuple[int, int]) -> Tensor:
 
 def captioned(rows: Sequence[Sequence[tuple[Tensor, str]]]) -> Image.Image:
     """Rows of grey images, (H, W) uint8, each with a line of text beneath it, on white."""
-    cells = [[(Image.fromarray(image.cpu().numpy()), text) for image, text in row] for row in rows]
-    widths = [max(row[column][0].width for row in cells) + 4 for column in range(len(cells[0]))]
-    heights = [max(image.height for image, _ in row) + _CAPTION + 4 for row in cells]
-    canvas = Image.new("L", (sum(widths), sum(heights)), 255)
-    draw = ImageDraw.Draw(canvas)
-    for number, row in enumerate(cells):
-        for column, (image, text) in enumerate(row):
-            left, top = sum(widths[:column]) + 2, sum(heights[:number]) + 2
-            canvas.paste(image, (left, top))
-            draw.text((left, top + image.height + 1), text, fill=0)
-    return canvas
+    return with_lines_beneath([[(Image.fromarray(image.cpu().numpy()), text) for image, text in row] for row in rows])
 
 
 def _side_by_side(original: Tensor, bits: int, model: Coded, pca: Coded, jpeg: Coded) -> list[tuple[Tensor, str]]:

@@ -85,7 +85,8 @@ class DiscriminatorConfidence(HeldOutFigures):
         told = f"{num} {split} examples and {num} samples; noise seed {self.seed}"
         self.protocols |= dict.fromkeys(figures, told)
         if trainer.is_global_zero:
-            save_picture(trainer, "discriminator_confidence", histograms(sets, label, limits))
+            title = f"the discriminator's verdict on {num:,} {split} examples and as many samples"
+            save_picture(trainer, "discriminator_confidence", histograms(sets, label, limits), title)
 
     def _scores_of_samples(self, model: LightningModule, num: int) -> Tensor:
         """This rank's share of the scores of ``num`` samples, drawn in numbered blocks."""

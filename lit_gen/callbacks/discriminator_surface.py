@@ -73,7 +73,7 @@ class DiscriminatorSurface(EpochPicture):
         with eval_mode(pl_module):
             fake = shared_draw(pl_module, self.num_points, derive_seed(self.seed, "discriminator surface"))
             picture = self._draw(trainer, pl_module, fake)
-        save_picture(trainer, "discriminator", picture)
+        save_picture(trainer, "discriminator", picture, "what the discriminator makes of each place")
 
     def _draw(self, trainer: Trainer, model: LightningModule, fake: Tensor) -> Image.Image:
         axes = [torch.linspace(*ends, self.resolution, device=fake.device) for ends in square_around(self._real)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save
 
+from lit_gen.atomic_file import replacing
 from lit_gen.errors import UserError
 
 
@@ -35,7 +36,7 @@ class ExportWeights(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             state = pl_module.get_submodule(self.module).state_dict()
-            file = Path(trainer.default_root_dir) / self.file
-            file.parent.mkdir(parents=True, exist_ok=True)
             # Clones: safetensors refuses tensors that share storage.
-            file.write_bytes(save({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}))
+            content = save({key: value.detach().cpu().contiguous().clone() for key, value in state.items()})
+            with replacing(Path(trainer.default_root_dir) / self.file) as part:
+                part.write_bytes(content)

@@ -137,7 +137,7 @@ class FID(SampleFigures):
         moments = FeatureMoments(self.extractor.num_features).to(_sums_device(device))
         for batch in islice(data.reference_loader(self.reference), max_batches):
             moments.update(self.extractor(batch.x.to(device)))
-        return moments.compute()
+        return moments.moments()
 
     def _protocol(self, num_samples: int, num_real: int) -> str:
         line = (

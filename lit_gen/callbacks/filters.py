@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.intervals import EpochPicture
-from lit_gen.callbacks.pictures import image_grid, save_picture
+from lit_gen.callbacks.pictures import columns_of, image_grid, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Filters as HasFilters
 
@@ -56,7 +56,12 @@ class Filters(EpochPicture):
         with eval_mode(pl_module):
             filters = pl_module.filters()[: self.num_filters]
         if trainer.is_global_zero:
-            save_picture(trainer, "filters", image_grid(signed_images(filters, self.diverging)))
+            every = columns_of(len(filters))
+            rows = [f"from {number}" for number in range(0, len(filters), every)]
+            scale = "blue negative, white zero, red positive" if self.diverging else "mid-grey is zero"
+            title = f"filters 0 to {len(filters) - 1}, row by row\n{scale}; each divided by its greatest size"
+            grid = image_grid(signed_images(filters, self.diverging), every, rows=rows)
+            save_picture(trainer, "filters", grid, title)
 
 
 def signed_images(x: Tensor, diverging: bool = False) -> Tensor:

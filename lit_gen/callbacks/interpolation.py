@@ -46,4 +46,13 @@ class Interpolation(ValidationPicture):
         decoded = model.decode(line.flatten(0, 1)).to(x).unflatten(0, line.shape[:2])
         pairs = x[: 2 * num_pairs].unflatten(0, (num_pairs, 2))
         rows = torch.cat([pairs[:, :1], decoded, pairs[:, 1:]], dim=1)
-        return image_grid(rows.flatten(0, 1), self.num_steps + 2)
+        names = [f"{2 * number} to {2 * number + 1}" for number in range(num_pairs)]
+        steps = ["data", *(f"{t:.2g}" for t in torch.linspace(0, 1, self.num_steps).tolist()), "data"]
+        return image_grid(rows.flatten(0, 1), self.num_steps + 2, rows=names, columns=steps)
+
+    def title(self, codes: Tensor) -> str:
+        """See the class."""
+        return (
+            "straight lines between the codes of validation examples\n"
+            "numbers above: share of the way; on the left: numbers of the examples"
+        )

@@ -7,7 +7,7 @@ from torch import Tensor
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.first_examples import FirstExamples
 from lit_gen.callbacks.intervals import due
-from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture
+from lit_gen.callbacks.pictures import picture_of, save_picture
 from lit_gen.errors import UserError
 from lit_gen.protocols import Codes, PriorQuantiles
 from lit_gen.randomness import derive_seed, seeded
@@ -66,14 +66,21 @@ class LatentManifold(Callback):
             decoded = pl_module.decode(grid)
         if not trainer.is_global_zero:
             return
-        manifold = image_grid(decoded, self.num_per_side, padding=0) if decoded.dim() == 4 else picture_of(decoded)
-        save_picture(trainer, "manifold", manifold)
+        z = grid.view(self.num_per_side, self.num_per_side, 2)
+        labels = {"rows": _values(z[:, 0, 1]), "columns": _values(z[0, :, 0])}
+        manifold = picture_of(decoded, self.num_per_side, name="decoded quantiles", padding=0, **labels)
+        title = "what a grid of quantiles of the prior decodes to\nz1 to the right, z2 upwards"
+        save_picture(trainer, "manifold", manifold, title)
 
     def _probabilities(self, device: torch.device) -> Tensor:
         """(num_per_side^2, 2) midpoints of equal shares, row by row from the top left."""
         p = (torch.arange(self.num_per_side, device=device) + 0.5) / self.num_per_side
         second, first = torch.meshgrid(p.flip(0), p, indexing="ij")
         return torch.stack([first.flatten(), second.flatten()], dim=1)
+
+
+def _values(z: Tensor) -> list[str]:
+    return [f"{value:.2f}" for value in z.tolist()]
 
 
 def _check_dimension(dim: int) -> None:

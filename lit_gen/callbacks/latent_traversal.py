@@ -49,4 +49,13 @@ class LatentTraversal(ValidationPicture):
         moved[coordinate, :, coordinate] = values
         decoded = model.decode(moved.flatten(0, 1)).to(x).unflatten(0, (dim, self.num_values))
         rows = torch.cat([x[-1].expand(dim, 1, *x.shape[1:]), decoded], dim=1)
-        return image_grid(rows.flatten(0, 1), self.num_values + 1)
+        names = [f"z{number + 1}\n{value:.2g}" for number, value in enumerate(codes[-1].tolist())]
+        columns = ["data", *(f"{round(value, 4):.3g}" for value in values.tolist())]  # the middle is 0 but for rounding
+        return image_grid(rows.flatten(0, 1), self.num_values + 1, rows=names, columns=columns)
+
+    def title(self, codes: Tensor) -> str:
+        """See the class."""
+        return (
+            f"traversals: each coordinate of a code from {-self.limit:g} to {self.limit:g}\nabove: its values; on the "
+            f"left: the coordinate and its value in the code of validation example {len(codes) - 1}"
+        )

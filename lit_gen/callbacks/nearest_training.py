@@ -134,7 +134,11 @@ class NearestTraining(SampleFigures):
         nearest = nearest.view(len(samples), self.num_neighbours, *samples.shape[1:])
         rows = torch.cat([samples[:, None], torch.ones_like(samples)[:, None], nearest], dim=1)  # a gap between
         if trainer.is_global_zero:
-            save_picture(trainer, f"nearest_training_{split}", image_grid(rows.flatten(0, 1), rows.shape[1]))
+            space = "pixels" if self.extractor is None else f"features of {self.extractor.name}"
+            columns = ["sample", "", *(f"{rank + 1}" for rank in range(self.num_neighbours))]
+            title = f"samples, and the training images nearest to each by {space}\nnumbers above: 1 is the nearest"
+            grid = image_grid(rows.flatten(0, 1), rows.shape[1], columns=columns)
+            save_picture(trainer, f"nearest_training_{split}", grid, title)
 
 
 def _nearer(a: Neighbours, b: Neighbours, count: int) -> Neighbours:

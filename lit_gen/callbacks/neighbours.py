@@ -1,11 +1,14 @@
 """What lies near a code: classification by nearest neighbours, and retrieval."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
 from torch import Tensor
 
+from lit_gen.callbacks.class_grid import class_labels
 from lit_gen.callbacks.coded_split import CodedSplit, check_codes, coded_split
 from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.callbacks.pictures import image_grid, save_picture
@@ -199,7 +202,10 @@ class Retrieval(NeighbourFigure):
         x = search.queries.x
         if trainer.is_global_zero and self.num_pictured and x.dim() == 4 and x.shape[1] in (1, 3):
             rows = first_of_each(search.queries.label)[: self.num_pictured]
-            save_picture(trainer, f"retrieval_{split}", retrieval_picture(search, rows))
+            names = class_labels(trainer.datamodule, trainer.datamodule.num_classes)
+            picture = retrieval_picture(search, rows, [names[label] for label in search.queries.label[rows].tolist()])
+            title = f"{split} examples, and the training images nearest to each, nearest first"
+            save_picture(trainer, f"retrieval_{split}", picture, title)
 
 
 def first_of_each(label: Tensor) -> Tensor:
@@ -207,11 +213,20 @@ def first_of_each(label: Tensor) -> Tensor:
     return torch.stack([(label == value).nonzero()[0, 0] for value in label.unique()])
 
 
-def retrieval_picture(search: Search, rows: Tensor, max_columns: int = 8):
-    """Each query, a gap, its nearest by code, a gap, its nearest by pixels; at most ``max_columns`` of each."""
+def retrieval_picture(search: Search, rows: Tensor, names: Sequence[str] = (), max_columns: int = 8) -> Image.Image:
+    """Each query, a gap, its nearest by code, a gap, its nearest by pixels.
+
+    Args:
+        search: what was found.
+        rows: of the queries.
+        names: labels of the picture's rows.
+        max_columns: nearest ones of either kind at most.
+    """
     columns = min(max_columns, search.by_code.index.shape[1])
     query = search.queries.x[rows][:, None]  # (rows, 1, C, H, W)
     gap = torch.ones_like(query)
     by_code, by_data = (search.reference.x[found.index[rows, :columns]] for found in (search.by_code, search.by_data))
     images = torch.cat([query, gap, by_code, gap, by_data], dim=1)
-    return image_grid(images.flatten(0, 1), images.shape[1])
+    blank = [""] * (columns - 1)
+    above = ["query", "", "by code", *blank, "", "by pixels", *blank]
+    return image_grid(images.flatten(0, 1), images.shape[1], rows=names, columns=above)

@@ -1,21 +1,29 @@
 """How far a run is and how fast it goes."""
 
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as RichProgress
 
-REFRESH_SECONDS = 0.1
+from lit_gen.callbacks.progress_display import (
+    Display,
+    Heartbeat,
+    LongStep,
+    State,
+    clock,
+    display_for_this_output,
+)
 
 
 class Progress(Callback):
-    """A bar with the loss terms, images a second and the time left; nothing at all where the output is no terminal.
+    """In a terminal a bar with the loss terms, images a second and the time left; elsewhere a line of these a minute.
+
+    The bar and its numbers fit the terminal's width. An evaluation names the callback that is at work and how long the
+    evaluation has lasted, also while a single batch or metric takes minutes.
 
     Counts training in any case: ``train_seconds``, ``num_examples`` and ``examples_per_second`` leave out validation,
     and whatever else happens between the last batch and the next epoch or validation. Lightning's own bar has to be
@@ -33,9 +41,10 @@ class Progress(Callback):
         self._seconds = 0.0
         self._segment_start: float | None = None
         self._segment_end = 0.0
-        self._bar: RichProgress | None = None
-        self._task = 0
-        self._next_refresh = 0.0
+        self._display: Display | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._state = State("")
+        self._next_show = float("inf")
         self._began = 0.0
         self._began_at = 0.0
 
@@ -70,8 +79,7 @@ class Progress(Callback):
     ) -> None:
         self.num_examples += batch.x.shape[0]
         self._segment_end = now = time.perf_counter()
-        if self._bar is not None and now >= self._next_refresh:
-            self._next_refresh = now + REFRESH_SECONDS
+        if now >= self._next_show:  # never without a display
             self._show_training(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -79,9 +87,9 @@ class Progress(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._pause(pl_module)
-        if self._bar is not None:
+        if self._display is not None:
             self._show_training(trainer)
-        self._close()
+        self._close(trainer)
 
     def _pause(self, pl_module: LightningModule) -> None:
         if self._segment_start is None:
@@ -94,102 +102,119 @@ class Progress(Callback):
         self._seconds += max(0.0, self._segment_end - self._segment_start)
         self._segment_start = None
 
-    # Evaluation: within training it is told in the training's own bar.
+    # Evaluation: within training it is shown in the training's own bar.
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._pause(pl_module)
-        if self._bar is None:
+        if self._display is None:
             self._open(trainer, "validating")
-        elif trainer.state.fn == TrainerFn.FITTING:
-            self._bar.update(self._task, description="validating")
-            self._bar.refresh()
+        self._begin_long_step(trainer, self._state._replace(activity="validating"))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and self._bar is not None:
-            self._bar.update(self._task, description="training")
-        else:
-            self._close()
+        if trainer.state.fn != TrainerFn.FITTING:
+            self._close(trainer)
+        elif self._display is not None:
+            _watch(trainer, None)
+            self._show(self._state._replace(activity="training", step=None))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()  # of a validation after the training
+        self._close(trainer)  # of a validation after the training
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, "testing")
+        self._begin_long_step(trainer, self._state)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
+        self._close(trainer)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open(trainer, "predicting")
+        self._begin_long_step(trainer, self._state)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
+        self._close(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._close()
+        self._close(trainer)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._bar is not None and trainer.state.fn == TrainerFn.VALIDATING:
+        if self._display is not None and trainer.state.fn == TrainerFn.VALIDATING:
             self._show_evaluation(batch_idx, trainer.num_val_batches[dataloader_idx])
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._bar is not None:
+        if self._display is not None:
             self._show_evaluation(batch_idx, trainer.num_test_batches[dataloader_idx])
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._bar is not None:
+        if self._display is not None:
             self._show_evaluation(batch_idx, trainer.num_predict_batches[dataloader_idx])
 
-    # The bar.
+    # What is shown.
 
-    def _open(self, trainer: Trainer, description: str) -> None:
-        if not (self.shows_bar and trainer.is_global_zero and not trainer.sanity_checking and sys.stdout.isatty()):
+    def _open(self, trainer: Trainer, activity: str) -> None:
+        self._close(trainer)
+        if not (self.shows_bar and trainer.is_global_zero and not trainer.sanity_checking):
             return
-        console = Console()
-        if console.is_dumb_terminal:
-            return
-        self._close()
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[figures]}")]
-        self._bar = RichProgress(*columns, console=console, auto_refresh=False)
-        self._task = self._bar.add_task(description, total=1.0, figures="")
-        self._bar.start()
-        self._next_refresh = 0.0
+        self._display = display_for_this_output()
+        self._heartbeat = Heartbeat(self._display.beat)
+        self._show(State(activity))
+        self._next_show = 0.0
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.refresh()
-            self._bar.stop()
-            self._bar = None
+    def _close(self, trainer: Trainer) -> None:
+        if self._display is not None:
+            _watch(trainer, None)
+            self._heartbeat.stop()
+            self._display.close()
+        self._display, self._next_show = None, float("inf")
+
+    def _show(self, state: State) -> None:
+        self._state = state
+        self._next_show = time.perf_counter() + self._display.seconds_between
+        self._display.show(state)
+
+    def _begin_long_step(self, trainer: Trainer, state: State) -> None:
+        if self._display is not None:
+            step = LongStep(time.monotonic(), besides=(type(self).__name__,))
+            _watch(trainer, step.enter)
+            self._show(state._replace(step=step))
 
     def _show_training(self, trainer: Trainer) -> None:
         done = _fraction(trainer)
         elapsed = time.perf_counter() - self._began
         left = elapsed * (1 - done) / (done - self._began_at) if done > self._began_at else None
-        figures = [_epoch(trainer)]
-        for name, value in trainer.progress_bar_metrics.items():
-            figures.append(f"{name.removeprefix('train/')} {value:.4g}")
-        figures.append(f"{self.examples_per_second:,.0f} images/s")
+        terms, ranks = [_epoch(trainer), f"step {trainer.global_step:,}"], [0, 99]
+        for number, (name, value) in enumerate(trainer.progress_bar_metrics.items()):
+            terms.append(f"{name.removeprefix('train/')} {value:.4g}")
+            ranks.append(4 + number if number else 2)
+        terms.append(f"{self.examples_per_second:,.0f} images/s")
+        ranks.append(3)
         if left is not None:
-            figures.append(f"{_clock(left)} left")
-        self._bar.update(self._task, completed=done, figures="  ".join(figures))
-        self._bar.refresh()
+            terms.append(f"{clock(left)} left")
+            ranks.append(1)
+        self._show(State("training", done, terms, ranks))
 
     def _show_evaluation(self, batch_idx: int, total: float) -> None:
-        now = time.perf_counter()
-        if now >= self._next_refresh or batch_idx + 1 == total:
-            self._next_refresh = now + REFRESH_SECONDS
-            self._bar.update(self._task, completed=(batch_idx + 1) / total, figures=f"batch {batch_idx + 1} of {total}")
-            self._bar.refresh()
+        if time.perf_counter() >= self._next_show or batch_idx + 1 == total:
+            terms = [f"batch {batch_idx + 1} of {total}"]
+            self._show(self._state._replace(done=(batch_idx + 1) / total, terms=terms, ranks=[0]))
+
+
+def _watch(trainer: Trainer, listener: Callable[[str], None] | None) -> None:
+    """Let lit-gen's own profiler report what runs; another one, which the person asked for, is left alone."""
+    watch = getattr(trainer.profiler, "watch", None)
+    if watch is not None:
+        watch(listener)
 
 
 def _fraction(trainer: Trainer) -> float:
-    """The share of the training that is done, by whichever of ``max_epochs`` and ``max_steps`` ends it first."""
+    """The share of the training that is done, by whichever of ``max_epochs``, ``max_steps``
+    and ``max_time`` ends it first."""
     shares = [0.0]
     if trainer.max_steps > 0:
         shares.append(trainer.global_step / trainer.max_steps)
@@ -197,6 +222,10 @@ def _fraction(trainer: Trainer) -> float:
         batches = trainer.max_epochs * trainer.num_training_batches
         if 0 < batches < float("inf"):
             shares.append((trainer.fit_loop.epoch_loop.total_batch_idx + 1) / batches)
+    for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
+        if timer.time_remaining() is not None:
+            lasted = timer.time_elapsed()
+            shares.append(lasted / (lasted + timer.time_remaining()))
     return min(1.0, max(shares))
 
 
@@ -204,9 +233,3 @@ def _epoch(trainer: Trainer) -> str:
     number, most = trainer.current_epoch + 1, trainer.max_epochs
     # When training ends, Lightning has counted its last epoch already.
     return f"epoch {min(number, most)} of {most}" if most is not None and most > 0 else f"epoch {number}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

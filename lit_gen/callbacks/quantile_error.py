@@ -63,7 +63,8 @@ class QuantileError(SampleFigures):
             # Every rank draws, though one picture is kept: a model whose weights are sharded needs all of them.
             # As many as for the figure: a rank of few is a poor estimate of a latent's cumulative probability.
             z = pl_module.draw_latents(self.samples_now(trainer))
-            save_picture(trainer, "quantiles", quantile_picture(z, pl_module.from_latents(z), trainer.datamodule))
+            picture = quantile_picture(z, pl_module.from_latents(z), trainer.datamodule)
+            save_picture(trainer, "quantiles", picture, f"{len(z):,} samples and the exact distribution")
         return {name: metric.compute()}
 
 
@@ -86,10 +87,10 @@ def quantile_picture(z: Tensor, x: Tensor, data) -> Image.Image:
     left, right = figure.subplots(1, 2)
     left.plot(u.numpy(), exact, color="C1", label="inverse distribution function")
     left.plot(u.numpy(), learned, color="C0", linestyle="", marker=".", markersize=2, label="model")
-    left.set(xlabel="u", ylabel="x")
+    left.set(xlabel="u, cumulative probability", ylabel="x", title="quantile function")
     right.hist(learned, bins=60, density=True, color="C0", alpha=0.5, label="model")
     right.plot(line.numpy(), data.log_prob(line[:, None]).exp().numpy(), color="C1", label="density")
-    right.set(xlabel="x")
+    right.set(xlabel="x", ylabel="density", title="density")
     for axis in (left, right):
         axis.legend(frameon=False, fontsize=8)
     canvas.draw()

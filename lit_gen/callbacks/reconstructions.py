@@ -7,7 +7,7 @@ from torch import Tensor
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.first_examples import FirstExamples
 from lit_gen.callbacks.intervals import due
-from lit_gen.callbacks.pictures import image_grid, picture_of, save_picture
+from lit_gen.callbacks.pictures import picture_of, save_picture
 from lit_gen.errors import UserError
 from lit_gen.metrics.principal_components import (
     PrincipalComponents,
@@ -86,9 +86,10 @@ class Reconstructions(Callback):
         if self.pca_components is not None:
             rows.append(self._by_pca(trainer, x))
         if trainer.is_global_zero:
-            images = x.dim() == 4
-            picture = image_grid(torch.cat(rows), len(x)) if images else picture_of(reconstructed, None, x)
-            save_picture(trainer, "reconstructions", picture)
+            names = ["data", "reconstruction", f"PCA of {self.pca_components}"][: len(rows)]
+            x = torch.cat(rows) if x.dim() == 4 else reconstructed
+            picture = picture_of(x, len(rows[0]), beside=rows[0], name="reconstructions", rows=names)
+            save_picture(trainer, "reconstructions", picture, "the first validation examples and their reconstructions")
 
     def _by_pca(self, trainer: Trainer, x: Tensor) -> Tensor:
         """(B, C, H, W) -> their reconstructions. A collective call the first time."""

@@ -64,7 +64,8 @@ class SampleGrid(EpochPicture):
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "sample_grid"), pl_module.device):
             x = pl_module.sample(self.num_points if plane else self.num_samples)
         if trainer.is_global_zero:
-            save_picture(trainer, "samples", picture_of(x, beside=self._data(trainer) if plane else None))
+            picture = picture_of(x, beside=self._data(trainer) if plane else None, name="samples")
+            save_picture(trainer, "samples", picture, f"{len(x):,} samples")
 
     def _data(self, trainer: Trainer) -> Tensor | None:
         if self._beside is None and hasattr(trainer.datamodule, "reference_loader"):

@@ -89,4 +89,5 @@ class SampleStrip(Callback):
         data = real_examples(trainer, held_out_or_train(trainer), self.num_points, pl_module.device)
         panels = {"data": data} | {f"step {step:,}": drawn[step] for step in sorted(drawn)}
         if trainer.is_global_zero:
-            save_picture(trainer, "sample_strip", strip(panels))
+            title = f"densities of the data and of {self.num_points:,} samples in the course of training"
+            save_picture(trainer, "sample_strip", strip(panels), title)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lit_gen.errors import UserError
+from lit_gen.errors import UserError, printable
 
 _MOST_COLOURS = 20
 
@@ -18,6 +18,7 @@ def scatter(
     label: Tensor | None = None,
     names: Sequence[str] = (),
     title: str = "",
+    axis: str = "x",
 ) -> Image.Image:
     """Draw points, and on the same axes to their right those that they should resemble.
 
@@ -27,6 +28,7 @@ def scatter(
         label: (N,) class indices, which colour ``points``; up to 20 classes have a legend.
         names: what to call class i; classes beyond its end are called by their numbers.
         title: of ``points``; the number of those beyond the axes is added to it.
+        axis: name of the space, whose coordinates are called by it and a number from 1.
 
     Raises:
         UserError: if coordinates aren't finite.
@@ -44,19 +46,26 @@ def scatter(
     figure = Figure(figsize=(6 * len(panels) + 2 * legend, 6.2), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, panel, name in zip(axes, panels, [title or "model" * (beside is not None), "data"], strict=False):
+    for area, panel, name in zip(axes, panels, [title or "model" * (beside is not None), "data"], strict=False):
         coloured = panel is points and bool(classes)
         shades = [classes[value] for value in label.tolist()] if coloured else "C0"
-        axis.scatter(panel[:, 0], panel[:, 1], s=6, linewidths=0, alpha=0.7, c=shades)
+        area.scatter(panel[:, 0], panel[:, 1], s=6, linewidths=0, alpha=0.7, c=shades)
         outside = int(((panel < low) | (panel > high)).any(axis=1).sum())
-        axis.set_title(name + (f" ({outside} beyond the axes)" if outside else ""), fontsize=10)
-        axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto" if beside is None else "equal")
+        area.set_title(name + (f" ({outside} beyond the axes)" if outside else ""), fontsize=10)
+        area.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto" if beside is None else "equal")
+        area.set(xlabel=f"{axis}1", ylabel=f"{axis}2")
     if legend:
         for value, shade in classes.items():
-            axes[0].scatter([], [], s=30, color=shade, label=names[value] if value < len(names) else str(value))
+            axes[0].scatter([], [], s=30, color=shade, label=_name(value, names))
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _name(value: int, names: Sequence[str]) -> str:
+    # A folder's name may be anything; dollars would be taken for formulas, and a leading underscore for no name.
+    name = printable(str(names[value])).replace("$", r"\$") if value < len(names) else str(value)
+    return f" {name}" if name.startswith("_") else name
 
 
 def _in_an_order_of_chance(points: Tensor, label: Tensor | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -16,7 +16,7 @@ from lit_gen.randomness import derive_seed, seeded
 class ValidationPicture(Callback):
     """Base: saves ``samples/<name>_<step>.png`` at validation, drawn from the first examples as the model sees them.
 
-    A subclass says its ``name`` and how to ``draw``.
+    A subclass says its ``name``, how to ``draw`` and the ``title``.
 
     Args:
         num_examples: how many examples ``draw`` is given.
@@ -37,6 +37,10 @@ class ValidationPicture(Callback):
 
     def draw(self, model: Codes, x: Tensor, codes: Tensor) -> Image.Image:
         """The picture of (N, C, H, W) examples and their (N, Z) codes; the model is in evaluation mode."""
+        raise NotImplementedError
+
+    def title(self, codes: Tensor) -> str:
+        """What the picture shows, of the (N, Z) codes of as many examples as there were."""
         raise NotImplementedError
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -73,4 +77,4 @@ class ValidationPicture(Callback):
                     f"{tuple(codes.shape[1:])}; take the callback out of the config."
                 )
             picture = self.draw(pl_module, self._examples.x, codes)
-        save_picture(trainer, self.name, picture)
+        save_picture(trainer, self.name, picture, self.title(codes))

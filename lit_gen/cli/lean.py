@@ -43,7 +43,11 @@ MOVING = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batc
 
 
 class NoProfiler(Profiler):
-    """Lightning's PassThroughProfiler without a generator for each of some fifty sections of a step."""
+    """Lightning's PassThroughProfiler without a generator for each of some fifty sections of a step.
+
+    While somebody watches, it reports the name of each section that is entered, such as
+    ``[Callback]FID.on_test_epoch_end``; otherwise it does nothing.
+    """
 
     _nothing = nullcontext()
 
@@ -56,6 +60,17 @@ class NoProfiler(Profiler):
     def profile(self, action_name: str):
         """A context that does nothing."""
         return self._nothing
+
+    def watch(self, listener: Callable[[str], None] | None) -> None:
+        """Report each section to ``listener`` from now on; None: no longer."""
+        self.__dict__.pop("profile", None)
+        if listener is not None:
+
+            def profile(action_name: str):
+                listener(action_name)
+                return self._nothing
+
+            self.profile = profile  # on the instance, so that nothing is asked while nobody watches
 
 
 class StepResult(NamedTuple):

@@ -1,8 +1,10 @@
-"""``lit-gen list``: the configs there are, read from their first comment line."""
+"""``lit-gen list``: the configs there are, read from their first comment line; ``lit-gen list runs``: the runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from lit_gen.cli import list_runs
+from lit_gen.cli.config_files import find, named_folders
 from lit_gen.cli.options import OptionParser
 from lit_gen.errors import UserError
 
@@ -25,27 +27,39 @@ def find_configs(folder: Path) -> dict[str, list[Path]]:
     return families
 
 
-def default_folder() -> Path:
-    """``conf`` here, or else beside the installed package."""
-    here = Path("conf")
-    return here if here.is_dir() else Path(__file__).resolve().parents[2] / "conf"
+def shown_name(config: Path, folder: Path) -> str:
+    """How ``--config`` takes it: ``family/name`` below a folder where names are looked for, else its path."""
+    short = config.relative_to(folder).with_suffix("").as_posix()
+    found = find(short)
+    return short if found is not None and found.samefile(config) else str(config)
 
 
 def run(verb: str, arguments: Sequence[str]) -> None:
-    """List the configs."""
-    parser = OptionParser(prog="lit-gen list", description="The configs there are, by family.")
-    parser.add_argument("family", nargs="?", help="only this family, e.g. vaes")
-    parser.add_argument("--folder", type=Path, help="where to look (default: conf)")
+    """List the configs, or the runs."""
+    if arguments and arguments[0] == "runs":
+        list_runs.run(arguments[1:])
+        return
+    description = "The configs there are, by family; 'lit-gen list runs' lists your runs instead (see its --help)."
+    parser = OptionParser(prog="lit-gen list", description=description)
+    parser.add_argument("family", nargs="?", help="only this family, e.g. vaes; or 'runs'")
+    parser.add_argument("--folder", type=Path, help="where to look (default: conf here, and those that are installed)")
     options = parser.parse_args(list(arguments))
-    folder = options.folder or default_folder()
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: run from a checkout of lit-gen, or name one with --folder")
-    families = find_configs(folder)
-    if options.family:
-        if options.family not in families:
-            raise UserError(f"there is no family '{options.family}' in {folder}; there are {', '.join(families)}")
-        families = {options.family: families[options.family]}
-    for family, configs in families.items():
-        print(family)
-        for config in configs:
-            print(f"  {config}\n      {title(config)}")
+    if options.folder and not options.folder.is_dir():
+        raise UserError(f"there is no folder {options.folder} to list the configs of")
+    folders = [options.folder] if options.folder else [folder for folder in named_folders() if folder.is_dir()]
+    families: dict[str, dict[str, str]] = {}
+    parts: list[str] = []
+    for folder in folders:
+        for family, configs in find_configs(folder).items():
+            shown = {shown_name(config, folder): title(config) for config in configs}
+            families[family] = {**shown, **families.get(family, {})}
+        parts += [shown_name(part, folder) for kind in PARTS for part in sorted(folder.glob(f"{kind}/*.yaml"))]
+    if options.family and options.family not in families:
+        raise UserError(f"there is no family '{options.family}'; there are {', '.join(families) or 'none'}")
+    for family, configs in sorted(families.items()):
+        if options.family in (None, family):
+            print(family)
+            for shown, what in sorted(configs.items()):
+                print(f"  {shown}\n      {what}")
+    if parts and not options.family:
+        print(f"parts, for --data=… and --trainer=…\n  {', '.join(dict.fromkeys(parts))}")

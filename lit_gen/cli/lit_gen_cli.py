@@ -1,8 +1,8 @@
 """LightningCLI with a run folder: parses configs and builds model, data and trainer."""
 
+import os
 import shutil
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,27 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import lean, parser, precision, run_folder, run_record, trainer_keys
+from lit_gen.cli import (
+    interpolation,
+    lean,
+    overrides,
+    parser,
+    precision,
+    run_folder,
+    run_record,
+    run_state,
+    start_up,
+    trainer_keys,
+    trainer_options,
+)
+from lit_gen.cli.config_files import name_of
 from lit_gen.cli.parts import FirstStep, Parts
+from lit_gen.cli.start_report import StartReport
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
 from lit_gen.loggers.wandb import WandbRun
 
-NOTHING_BUT = {run_folder.CONFIG, run_folder.LOG, "metrics.csv"}
+NOTHING_BUT = {run_folder.CONFIG, run_folder.LOG, "metrics.csv", run_state.RECORD}
 """Files that a run folder gets before there is any work in it."""
 
 NEWEST = {"last": run_folder.LAST, "best": run_folder.BEST}
@@ -60,7 +74,7 @@ class LitGenCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser) -> None:
-        parser.add_argument("--runs", default="runs", help="where run folders are made")
+        parser.add_argument("--runs", type=str, default="runs", help="where run folders are made")
         parser.add_argument("--name", type=str | None, help="the run's name (default: the first config's file name)")
         parser.add_argument("--monitor", type=str | None, help="the figure whose least value makes best.ckpt")
         parser.add_argument("--checkpoint_every_n_steps", type=int, default=500, help="how often last.ckpt is written")
@@ -79,19 +93,24 @@ class LitGenCLI(LightningCLI):
     def parse_arguments(self, parser, args) -> None:
         try:
             self.config = parser.parse_args(args)
-        except OmegaConfBaseException as error:
-            raise UserError(f"in the config: {str(error).splitlines()[0]}") from error
+        except (OmegaConfBaseException, RecursionError) as error:
+            place, reason = interpolation.explained(error, parser.unresolved)
+            raise UserError(f"{place}: {reason}" if place else f"in the config: {reason}") from error
+        if self.config.model is None:
+            raise UserError("no model: name one in a config, as in lit-gen fit --config vaes/vae_digits")
         if self.config.data is None:
-            raise UserError("no data: name a data module, e.g. data: ../data/mnist.yaml")
-
+            raise UserError("no data: name a data module, e.g. --data=data/mnist")
         trainer_keys.check(self.config)
-        torch.set_default_dtype(
-            precision.default_dtype_of(self.config.trainer.precision)
-        )  # until lightning_verbs.run ends
+        # Until lightning_verbs.run ends.
+        torch.set_default_dtype(precision.default_dtype_of(self.config.trainer.precision))
 
     def before_instantiate_classes(self) -> None:
+        start_up.end()  # the classes that the config names have been imported
         # The parsed namespace no longer holds the files' names.
-        self.config.name = self.config.name or name_of(self.arguments) or self.verb
+        if self.config.name is None:
+            self.config.name = name_of(self.arguments) or self.verb
+        run_folder.check_name(self.config.name, "name")
+        self.config.runs = os.path.expanduser(self.config.runs)
         self.checkpoint = self._find_checkpoint(Path(self.config.runs), self.config.name)
 
     def _find_checkpoint(self, root: Path, name: str) -> Path | None:
@@ -113,7 +132,7 @@ class LitGenCLI(LightningCLI):
             existing = run_folder.of_checkpoint(self.checkpoint)
             if existing is not None:
                 return existing
-        return run_folder.make(root, name)
+        return run_folder.make(root, name, overrides.suffix(overrides.overrides(self.arguments), self.verb))
 
     def instantiate_classes(self) -> None:
         try:
@@ -125,9 +144,11 @@ class LitGenCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = dict(self.config_init.trainer)
+        trainer_options.check(self.model, config)
         # Made only now that every part of the config has been built without an error.
         self.folder = self._run_folder(Path(self.config.runs), self.config.name) if _get_rank() in (None, 0) else None
-        self.record = run_record.RunRecord(self.folder, self.config_text())
+        changes = overrides.overrides(self.arguments)
+        self.record = run_record.RunRecord(self.folder, self.config_text(), self.kept_text(), self.verb, changes)
         self.progress = Progress()
         folder = self.folder or Path(self.config.runs)
         config["callbacks"] = self._callbacks(config, folder)
@@ -179,12 +200,17 @@ class LitGenCLI(LightningCLI):
             kept.pop(key, None)
         return self.parser.dump(kept, skip_none=False, skip_link_targets=False)
 
+    def kept_text(self) -> str:
+        """The config as it is kept in the run folder: with its interpolations, so that it can be changed and run."""
+        return interpolation.keep(self.config_text(), self.parser.unresolved)
+
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
         self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
         callbacks = [
             self.record,
             self.first_step,
+            self._report(),
             *(given if isinstance(given, list) else [given]),
             DivergenceGuard(),
             self.progress,
@@ -204,6 +230,9 @@ class LitGenCLI(LightningCLI):
         callbacks.append(run_record.LastCheckpoint(there, self.config.checkpoint_every_n_steps))
         return callbacks
 
+    def _report(self) -> StartReport:
+        return StartReport(self.remarks)
+
     def _loggers(self, folder: Path) -> list:
         if _get_rank() not in (None, 0):
             return []
@@ -221,10 +250,3 @@ def _with_hint(message: str) -> str:
     if "backend found" in message or "can not run on your system" in message:
         return f"{message.rstrip()} Take --trainer.accelerator=cpu or auto."
     return message
-
-
-def name_of(arguments: Sequence[str]) -> str | None:
-    """The name of the first config file among the words of a command line."""
-    words = [part for word in arguments for part in word.split("=", 1)]
-    files = [after for word, after in pairwise(words) if word in ("--config", "-c")]
-    return Path(files[0]).stem if files else None

@@ -7,7 +7,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from lit_gen.errors import Interrupted, UserError
+from lit_gen.cli import help, library_messages, start_up
+from lit_gen.errors import Interrupted, UserError, printable
 
 VERBS = {
     "fit": ("lit_gen.cli.lightning_verbs", "train a model, test it, and leave a run folder"),
@@ -15,7 +16,7 @@ VERBS = {
     "test": ("lit_gen.cli.lightning_verbs", "evaluate a checkpoint on the test split"),
     "predict": ("lit_gen.cli.lightning_verbs", "write a checkpoint's predictions for the test split"),
     "sample": ("lit_gen.cli.sample", "draw from a checkpoint: a picture, a folder of pictures or an .npz"),
-    "list": ("lit_gen.cli.list_configs", "the configs there are, by family, with the paper each follows"),
+    "list": ("lit_gen.cli.list_configs", "the configs there are, with the paper each follows; 'list runs': your runs"),
 }
 """Each verb's module, which has ``run(verb, arguments)``, and what it does."""
 
@@ -48,6 +49,11 @@ def _told(message: str) -> int:
     return EXIT_USER_ERROR
 
 
+def _is_text(argument: str) -> bool:
+    """Whether it holds no byte that isn't UTF-8, for which Python puts a lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -58,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a bug of ours (with its traceback), 2 for a mistake that the person at the keyboard
         can mend (told in one line), 130 after Ctrl-C.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    is_process = arguments is None
+    arguments = list(sys.argv[1:] if is_process else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -69,11 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"lit-gen {__version__}")
         return 0
+    odd = next((argument for argument in arguments if not _is_text(argument)), None)
+    if odd is not None:
+        return _told(f"{printable(odd)} isn't UTF-8, and a config is text: rename the file or folder")
     verb = arguments[0]
     if verb not in VERBS:
         return _told(unknown_verb(verb))
+    if is_process:
+        start_up.begin()
     try:
-        importlib.import_module(VERBS[verb][0]).run(verb, arguments[1:])
+        asks = verb in help.VERBS and help.is_asked(arguments[1:])
+        with library_messages.held_back():
+            (help if asks else importlib.import_module(VERBS[verb][0])).run(verb, arguments[1:])
     except UserError as error:
         if debug:
             traceback.print_exc()
@@ -86,4 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        if is_process:
+            start_up.end()
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_gen.cli import checkpoints, run_folder, run_record, trainer_keys
+from lit_gen.cli import checkpoints, loss_curves, run_folder, run_record, trainer_keys
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.errors import Interrupted, UserError
 
@@ -30,7 +30,10 @@ def fit(cli: LitGenCLI) -> None:
     path = str(cli.checkpoint) if cli.checkpoint else None
     if trainer.is_global_zero and (note := trainer_keys.endless(trainer)):
         print(note, flush=True)
-    trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
+    try:
+        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
+    finally:
+        loss_curves.save(trainer)  # of a run that stops or fails as well
     timing = {
         "seconds_fit": time.perf_counter() - seconds,
         "seconds_training": cli.progress.train_seconds,

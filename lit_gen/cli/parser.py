@@ -1,106 +1,35 @@
 """The argument parser: short interpolation paths, and errors that name the nearest right key."""
 
 import difflib
-import os
 import re
-from collections.abc import Mapping, Sequence
-from enum import Enum
-from itertools import pairwise
-from pathlib import Path
+import sys
+import warnings
 from typing import Any, NoReturn
 
 import jsonargparse
 import yaml
-from jsonargparse._loaders_dumpers import yaml_load
+from jsonargparse import _loaders_dumpers
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lit_gen.cli import interpolation, yaml_text
 from lit_gen.errors import UserError
 
-_INTERPOLATION = re.compile(r"\$\{((?:model|data)\.[A-Za-z0-9_.]+)\}")
-
-
-def full_path(path: str) -> str:
-    """The key that a short path means: every part of a model or of the data is a class with ``init_args``.
-
-    >>> full_path("data.image_shape")
-    'data.init_args.image_shape'
-    >>> full_path("model.prior.dim")
-    'model.init_args.prior.init_args.dim'
-    """
-    parts = path.split(".")
-    if "init_args" in parts or "class_path" in parts:
-        return path
-    return ".init_args.".join(parts)
-
-
-def _expand(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _expand(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_expand(value) for value in node]
-    if isinstance(node, str):
-        return _INTERPOLATION.sub(lambda match: "${" + full_path(match.group(1)) + "}", node)
-    return node
+_NOT_SERIALIZED = re.compile(r"Unable to serialize instance (?=\$\{)")
 
 
 def load_yaml(text: str) -> Any:
     """YAML with ``${data.image_shape}`` written out in full; jsonargparse resolves it after all files and overrides."""
-    return _expand(yaml_load(text))
+    value = yaml_text.load(text)
+    if isinstance(value, dict) and value and all(one is None for one in value.values()) and "\n" not in text:
+        return text  # a word with a colon, or words in braces
+    return interpolation.expand(value)
 
 
 def set_up() -> None:
-    """Make jsonargparse's ``omegaconf+`` mode read configs with :func:`load_yaml`."""
+    """Make jsonargparse's ``omegaconf+`` mode read configs with :func:`load_yaml`, and write what that reads."""
     jsonargparse.set_loader("omegaconf+", load_yaml, exceptions=(yaml.YAMLError,))
-    # Of a default that is an Enum, as that of Lightning's Timer; jsonargparse reads it by its name.
-    yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_str(value.name))
-
-
-PARTS = ("model", "data", "trainer")
-"""Keys of a config whose value may be the name of a file that holds it."""
-
-
-def check_files(arguments: Sequence[str]) -> None:
-    """Check each config that a command line names; jsonargparse doesn't say which of them it can't read.
-
-    Raises:
-        UserError: one of them isn't text, isn't YAML, or is no mapping of keys to values.
-    """
-    options = ("--config", "-c", *(f"--{part}" for part in PARTS))
-    words = [part for word in arguments for part in word.split("=", 1)]
-    for option, value in pairwise(words):
-        if option in options and os.path.isfile(value):  # what is no file may be YAML itself, or the name of a class
-            _check_file(Path(value))
-
-
-def _check_file(path: Path) -> None:
-    content = _content(path)
-    if not isinstance(content, Mapping):
-        told = "is empty" if content is None else f"holds {_shown(content)}"
-        raise UserError(f"{path} {told}, but a config maps keys to values, as in 'seed_everything: 0'")
-    stages = content.get("stages")
-    for config in [content, *(stages if isinstance(stages, list) else [])]:
-        values = [config.get(part) for part in PARTS] if isinstance(config, Mapping) else []
-        for beside in [path.parent / value for value in values if isinstance(value, str)]:
-            if os.path.isfile(beside) and not os.path.samefile(beside, path):
-                _check_file(beside)
-
-
-def _content(path: Path) -> Any:
-    try:
-        return yaml_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        raise UserError(f"{path} is not a YAML text file") from error
-    except yaml.MarkedYAMLError as error:
-        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path} is not YAML: {error.problem}{where}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
-
-
-def _shown(content: Any) -> str:
-    return "a list" if isinstance(content, list) else f"only '{str(content)[:40]}'"
+    jsonargparse.set_dumper("omegaconf+", yaml_text.dump)
+    _loaders_dumpers.yaml_default_loader = yaml_text.Loader  # which reads text where a number or truth value is wanted
 
 
 class Parser(LightningArgumentParser):
@@ -110,28 +39,73 @@ class Parser(LightningArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
 
+        self.part: str | None = None
+        self.unresolved: Any = None
+
+    def add_class_arguments(self, part: Any, nested_key: str | None = None, *args: Any, **kwargs: Any) -> list[str]:
+        """Add a class's arguments; the parser of a part remembers whose they are, to say so of a mistake among them."""
+        if nested_key is None and isinstance(part, type):
+            self.part = public_name(part)
+        return super().add_class_arguments(part, nested_key, *args, **kwargs)
+
+    def dump(self, *args: Any, **kwargs: Any) -> str:
+        """The config as YAML; an unresolved one, which jsonargparse dumps to resolve it, is kept as ``unresolved``."""
+        with warnings.catch_warnings():
+            # jsonargparse takes an interpolation for an object where a callable is allowed, and says so instead.
+            warnings.filterwarnings("ignore", r"\s*Unable to serialize instance \$\{")
+            text = _NOT_SERIALIZED.sub("", super().dump(*args, **kwargs))
+        if self.part is None and "${" in text:
+            self.unresolved = yaml_text.load(text)
+        # Before it prints a config, and not before it resolves one, jsonargparse takes "key" out of its note to do so.
+        prints = "key" not in getattr(self, "print_config", {"key": None})
+        return interpolation.PRINTED + text if prints else text
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(readable(message, self)) from ex
 
 
-_NO_KEY = re.compile(r"there is no key '[^']+'[^;\n]*(?:; the nearest right one is '[^']+'|; there are [^\n]+)?")
+def public_name(of: type) -> str:
+    """A class's shortest import path, such as ``lit_gen.networks.MLP``."""
+    parts = of.__module__.split(".")
+    for number in range(1, len(parts)):
+        module = ".".join(parts[:number])
+        if getattr(sys.modules.get(module), of.__name__, None) is of:
+            return f"{module}.{of.__name__}"
+    return f"{of.__module__}.{of.__qualname__}"
+
+
+_NO_KEY = re.compile(
+    r"there is no key '[^']+'[^;\n(]*(?:; the nearest right one is '[^']+'|; there are [^\n(]+)?(?: \(in [\w.]+\))?"
+)
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
 _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _NOT_ACCEPTED = re.compile(r"(?:Option|Key|[Gg]roup|Nested key) '([^']+)' is not (?:accepted|expected)")
 _NOT_A_FILE = re.compile(r"(?:Expected a path but|File does not exist:) '?(\S+?\.ya?ml)'?(?: |$)")
-_NOISE = re.compile(r"Subtypes:|Errors:|Does not validate|Given value|Expected a (?:<class 'NoneType'>|path but)")
+_NO_CLASS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+_NOISE = re.compile(
+    r"Subtypes:|Errors:|Does not validate|Given value|Expected a (?:<class 'NoneType'>|path but|dot import path string)"
+    r"|Subclass types expect one of|a class path \(str\)|a dict with"
+)
+_HINTS = {
+    r"(?:Got value:|, got) [^;]*\$\{": "an interpolation is a key's whole value, no item of a list",
+    r"(?:Got value:|, got) [-+]?(?:inf|nan)$": "infinity is .inf, and not a number .nan",
+    r"Not a valid subclass": "write {class_path: package.Class, init_args: {…}}",
+}
+_PART = re.compile(r" \(in [\w.]+\)$")
 
 
 def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     """One line out of jsonargparse's nested message, with the nearest right key for a wrong one.
 
-    Nested classes are parsed by parsers of their own, whose line then stands inside the outer parser's message.
+    Nested classes are parsed by parsers of their own, whose line then stands inside the outer parser's message and
+    ends with the class in parentheses.
     """
     if match := _NO_KEY.search(message):
         return match.group(0)
+    part = f" (in {parser.part})" if getattr(parser, "part", None) else ""
     if match := _GROUP.search(message) or _UNRECOGNIZED.search(message) or _NOT_ACCEPTED.search(message):
         key = ".".join(match.groups()).split("=")[0].lstrip("-")
-        return f"there is no key '{key}'{_nearest(key, parser)}"
+        return f"there is no key '{key}'{_nearest(key, parser)}{part}"
     if match := _NOT_A_FILE.search(message):
         return f"there is no file {match.group(1)}"
     lines = [line.strip(" -\n") for line in message.split("\n")]
@@ -139,18 +113,39 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     line = re.sub(r"\s+", " ", ": ".join(kept))
     line = re.sub(r'Parser key "([^"]+)"', r"\1", line)
     line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
+    if _PART.search(line):
+        return line
+    line = re.sub(r"Expected a (int|object)\b", r"Expected an \1", line)
+    line = re.sub(r"Type \S*\[.*\] expects a function or a callable class: ", "", line)
+    line = re.sub(r"(Expected an? \w+): Expected (an? \w+)", r"\1 or \2", line)
+    if missing := _NO_CLASS.search(line):
+        return line[: missing.end()] + _nearest_class(line) + part
     given = re.search(r"Given value: ([^()]{1,60})$", message, flags=re.M)
-    return line + (f", got {given.group(1)}" if given and "Got value" not in line else "")
+    if given and re.fullmatch(r"[\w.: ]+", line) and "Expected" not in line:
+        return f"{line}: '{given.group(1)}' is neither a class nor the file of one{part}"
+    line += f", got {given.group(1)}" if given and not re.search(r"Got value|, got ", line) else ""
+    return line + _hint(line) + part
+
+
+def _nearest_class(line: str) -> str:
+    match = _NO_CLASS.search(line)
+    names = [name for name in dir(sys.modules.get(match.group(1))) if name[0].isupper()] if match else []
+    close = difflib.get_close_matches(match.group(2), names, n=1, cutoff=0.5) if match else []
+    return f"; the nearest right one is '{match.group(1)}.{close[0]}'" if close else ""
+
+
+def _hint(line: str) -> str:
+    return "".join(f"; {hint}" for sign, hint in _HINTS.items() if re.search(sign, line))
 
 
 def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
     options = [action.dest for action in parser._actions]
-    options = [option for option in options if not option.endswith(("help", "SUPPRESS==", "print_config"))]
+    options = [option for option in options if not option.endswith(("help", "SUPPRESS==", "print_config", "_shtab"))]
     groups = sorted({option.split(".")[0] for option in options})
     first, *rest = key.split(".")
     # A part's own keys are known only to the part, so a misspelt first segment is mended by itself.
-    if first not in groups and (close := difflib.get_close_matches(first, groups, n=1, cutoff=0.5)):
+    if first not in groups and (close := difflib.get_close_matches(first, groups, n=1, cutoff=0.6)):
         return f"; the nearest right one is '{'.'.join([close[0], *rest])}'"
-    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.5):
+    if close := difflib.get_close_matches(key, options, n=1, cutoff=0.6):
         return f"; the nearest right one is '{close[0]}'"
-    return f"; there are {', '.join(groups)}"
+    return f"; there are {', '.join(groups)}, and a part's own keys go with its name, as in model.beta"

@@ -1,8 +1,10 @@
 """Run folders: ``runs/<config name>/<id>/``, made so that no run can overwrite another.
 
 config.yaml     the resolved config
+run.json        what its command line changed, and which process runs it
 checkpoints/    last.ckpt, and best.ckpt by the config's ``monitor``
 metrics.csv     everything logged, a row a step
+curves.png      the terms of the loss over the steps
 samples/        pictures
 summary.json    final figures by name, seed, versions, commit, seconds
 log.txt         what Lightning and Python's warnings said
@@ -22,8 +24,31 @@ CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
 LOG = "log.txt"
 STAGES = "stages"
+MAX_NAME = 200
+"""Bytes of a run's name; file systems take 255."""
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+
+
+def check_name(name: str, key: str) -> None:
+    """Check that a run's name is one folder's, so that no run is written elsewhere than below ``--runs``.
+
+    Args:
+        name: the name.
+        key: what it comes from, for the message.
+
+    Raises:
+        UserError: it is empty, has a slash or an unprintable character, begins with a dot or a dash, or is too long.
+    """
+    if not name.strip():
+        raise UserError(f"{key} is empty: a run needs a name for its folder; leave it out for the config's own")
+    if any(sign in "/\\" or not sign.isprintable() for sign in name) or name[0] in ".-" or name != name.strip():
+        raise UserError(
+            f"{key}: {name!r} cannot name a run's folder: it has no slash, does not begin with a dot or a dash, nor "
+            "begin or end with a space; --runs=FOLDER says where runs are made"
+        )
+    if len(name.encode()) > MAX_NAME:
+        raise UserError(f"{key}: '{name[:40]}…' is too long for a folder's name: at most {MAX_NAME} bytes")
 
 
 def new_id() -> str:
@@ -31,13 +56,18 @@ def new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
 
 
-def make(root: Path, name: str) -> Path:
+def make(root: Path, name: str, suffix: str = "") -> Path:
     """Make a fresh run folder; its path is absolute, so that checkpoints know each other wherever a run goes on from.
+
+    Args:
+        root: where run folders are made.
+        name: the run's name.
+        suffix: the end of the folder's name, after its id.
 
     Raises:
         UserError: if it cannot be written.
     """
-    folder = root.resolve() / name / new_id()
+    folder = root.resolve() / name / (f"{new_id()}-{suffix}" if suffix else new_id())
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except OSError as error:
@@ -51,6 +81,13 @@ def of_checkpoint(checkpoint: Path) -> Path | None:
     folder = checkpoint.resolve().parent.parent
     inside = checkpoint.resolve().parent.name == CHECKPOINTS and (folder / CONFIG).is_file()
     return folder if inside else None
+
+
+def called(run: Path) -> str:
+    """A run folder's name in words: "<config name>/<id>", of a stage "<config name>/<id>, stage <number>_<name>"."""
+    if run.parent.name == STAGES:
+        return f"{called(run.parent.parent)}, stage {run.name}"
+    return f"{run.parent.name}/{run.name}"
 
 
 def latest(root: Path, name: str) -> Path:

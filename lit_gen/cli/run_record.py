@@ -22,25 +22,33 @@ from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
-from lit_gen.cli import run_folder
+from lit_gen.cli import run_folder, run_state
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
+from lit_gen.cli.library_messages import log_to, quiet_loggers, stop_logging
 from lit_gen.randomness import run_seed
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
-LOGGED = ("lightning.pytorch", "lightning.fabric", "lit_gen", "py.warnings")
 
 
 class RunRecord(Callback):
-    """Keeps the run folder: the resolved config, the config inside each checkpoint, the log, the last checkpoint.
+    """Keeps the run folder: its config, the resolved config inside each checkpoint, the log, the last checkpoint.
 
     Args:
         folder: the run folder; None on ranks above 0, which learn it from rank 0.
         config: the resolved config as YAML text.
+        kept: the same with its interpolations, for ``config.yaml``.
+        verb: what is run.
+        changes: what its command line changes in its config.
     """
 
-    def __init__(self, folder: Path | None, config: str) -> None:
+    def __init__(
+        self, folder: Path | None, config: str, kept: str, verb: str = "fit", changes: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.config = config
+        self.kept = kept
+        self.verb = verb
+        self.changes = changes or {}
         self.started = time.perf_counter()
         self._handler: logging.Handler | None = None
 
@@ -50,7 +58,8 @@ class RunRecord(Callback):
         trainer._default_root_dir = str(self.folder)
         if trainer.is_global_zero and self._handler is None:
             if not (self.folder / run_folder.CONFIG).exists():
-                write_atomically(self.folder / run_folder.CONFIG, self.config)
+                write_atomically(self.folder / run_folder.CONFIG, self.kept)
+            run_state.write(self.folder, self.verb, self.changes)
             self._handler = log_to(self.folder / "log.txt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,10 +67,14 @@ class RunRecord(Callback):
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
         if trainer.is_global_zero:
-            write_atomically(self.folder / run_folder.CONFIG, self.config)
+            write_atomically(self.folder / run_folder.CONFIG, self.kept)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero and isinstance(exception, Exception) and self.folder is not None:
+            run_state.note_failure(self.folder, exception)
 
     def close(self) -> None:
         """Let go of the log file."""
@@ -179,23 +192,6 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def log_to(path: Path) -> logging.Handler:
-    """Append what Lightning, lit-gen and Python's warnings say to a file, beside where it goes anyway."""
-    logging.captureWarnings(True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in LOGGED:
-        logging.getLogger(name).addHandler(handler)
-    return handler
-
-
-def stop_logging(handler: logging.Handler) -> None:
-    """Let go of the file that ``log_to`` writes to."""
-    for name in LOGGED:
-        logging.getLogger(name).removeHandler(handler)
-    handler.close()
-
-
 def commit() -> str | None:
     """The commit of the checkout that lit-gen runs from, with ``+changes`` if it has any; None outside a checkout."""
     here = Path(__file__).parent
@@ -210,8 +206,9 @@ def commit() -> str | None:
 
 
 def protocols_of(trainer: Trainer) -> dict[str, str]:
-    """Each figure's protocol, as the callbacks that measured it tell it."""
-    return {name: line for c in trainer.callbacks for name, line in getattr(c, "protocols", {}).items()}
+    """Each metric's protocol, as the model and the callbacks that measured it state it."""
+    measured_by = (trainer.lightning_module, *trainer.callbacks)
+    return {name: line for part in measured_by for name, line in getattr(part, "protocols", {}).items()}
 
 
 def write_summary(
@@ -253,10 +250,8 @@ def print_table(
 
 
 def quiet_libraries() -> None:
-    """Leave out what the libraries say that tells a user of lit-gen nothing; the run's log keeps Lightning's notes."""
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        for handler in logging.getLogger(name).handlers:
-            handler.setLevel(logging.WARNING)
+    """Leave out what the libraries say that is no news to a user of lit-gen; the run's log keeps it."""
+    quiet_loggers()
     for pattern in (
         r".*does not have many workers.*",
         r".*LeafSpec.*",

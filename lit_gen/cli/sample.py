@@ -1,9 +1,11 @@
 """``lit-gen sample``: draw from a checkpoint."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from lit_gen.cli import sample_output
 from lit_gen.cli.options import OptionParser
 from lit_gen.errors import UserError
 
@@ -14,7 +16,17 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--ckpt", type=Path, required=True, metavar="RUN_OR_CKPT", help="a run folder or a checkpoint")
     parser.add_argument("--num", type=int, help="how many samples (default 64), or walks of --interpolate (default 8)")
     parser.add_argument(
-        "--out", type=Path, default=Path("samples.png"), help="a picture grid.png, a folder/, or samples.npz"
+        "--out",
+        default="samples.png",
+        help="a picture grid.png to look at; a folder/ of PNGs, one a sample, with its own pixels; or samples.npz",
+    )
+    parser.add_argument(
+        "--scale",
+        type=int,
+        help="pixels on a side of each sample's pixel (default 1 in a folder/, what can be seen in a grid)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the numbered samples that a folder/ holds; other files stay"
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples (default 0)")
     parser.add_argument("--batch_size", type=int, default=500, help="samples drawn at a time (default 500)")
@@ -34,6 +46,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"--num and --batch_size must be at least 1, not {min(options.num, options.batch_size)}")
     if options.rows is not None and options.given is None:
         raise UserError("--rows are rows of an image: name it with --given")
+    options.out = sample_output.output_of(options.out, options.scale, options.overwrite)
     return options
 
 
@@ -83,7 +96,7 @@ def load_model(checkpoint: Path):
     """
     from lightning.pytorch import LightningModule
 
-    from lit_gen.cli import checkpoints, parser, precision
+    from lit_gen.cli import checkpoints, parser, precision, start_up
     from lit_gen.cli.parts import Parts
     from lit_gen.tensor import default_dtype
 
@@ -93,6 +106,7 @@ def load_model(checkpoint: Path):
     builder = parser.Parser(parser_mode="omegaconf+")
     builder.add_subclass_arguments(LightningModule, "model", required=True)
     config = builder.parse_object({"model": whole["model"]})
+    start_up.end()  # everything is imported
     with default_dtype(precision.default_dtype_of((whole.get("trainer") or {}).get("precision"))):
         model = Parts().build(builder, config).model
     checkpoints.check_fits(content, model, checkpoint)
@@ -118,28 +132,43 @@ def device_of(name: str):
     return device
 
 
-def image_at(path: Path, image_shape: tuple[int, ...]):
-    """The picture as (C, H, W) in [0, 1].
+def image_at(path: Path, image_shape: tuple[int, ...], background: str = "white"):
+    """The picture as (C, H, W) in [0, 1], decoded as ``ImageFolder`` does it.
 
     Raises:
-        UserError: there is none, or it has another size.
+        UserError: there is none, it has another size or more than 8 bits a channel, or is all but black.
     """
     import numpy as np
     import torch
-    from PIL import Image, UnidentifiedImageError
+
+    from lit_gen.data.decoder import Decoder
+    from lit_gen.data.description import Counted
+    from lit_gen.data.images import DARK
 
     if len(image_shape) != 3 or image_shape[0] not in (1, 3):
         raise UserError(f"--given completes grey or RGB images, but this model draws {tuple(image_shape)}")
     channels, height, width = image_shape
-    try:
-        with Image.open(path) as image:
-            size = image.size
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), np.float32) / 255
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"cannot read the picture {path}: {getattr(error, 'strerror', None) or error}") from error
-    if size != (width, height):
-        raise UserError(f"{path} is {size[0]} x {size[1]} pixels, but this model's images are {width} x {height}")
+    decoder = Decoder(channels, background)
+    image, unusual = decoder.read(path)
+    if image.size != (width, height):
+        raise UserError(
+            f"{path} is {image.width} x {image.height} pixels, but this model's images are {width} x {height}"
+        )
+    pixels = np.asarray(image, np.float32) / 255
+    if 0 < pixels.max() <= DARK:
+        raise UserError(f"{path} holds no value above {pixels.max() * 255:g}, where 255 is white: multiply its values")
+    for what in sorted(unusual):
+        print(decoder.remark(what, Counted(1, [path.name]), 1))
     return torch.from_numpy(pixels).view(height, width, channels).permute(2, 0, 1)
+
+
+def background_of(checkpoint: Path) -> str:
+    """The colour that transparent pixels show in the data that the checkpoint's run was trained on."""
+    from lit_gen.cli import checkpoints, run_folder
+
+    data = checkpoints.config_of(checkpoints.load(run_folder.find_checkpoint(checkpoint))).get("data")
+    arguments = data.get("init_args") if isinstance(data, dict) else None
+    return (arguments or {}).get("background", "white")
 
 
 def sampler_of(model, options: argparse.Namespace) -> Callable:
@@ -172,58 +201,79 @@ def sampler_of(model, options: argparse.Namespace) -> Callable:
     if options.given is not None and classes and options.label is None:
         raise UserError(f"{called} is conditioned on classes: name that of the picture with --label")
     if options.given is not None:
-        x = image_at(options.given, model.event_shape).to(model.device)
+        x = image_at(options.given, model.event_shape, background_of(options.ckpt)).to(model.device)
         num_rows = model.event_shape[1] // 2 if options.rows is None else options.rows
         return lambda num: model.complete_rows(x.expand(num, -1, -1, -1), num_rows, 1, labels(num)).squeeze(0)
     return model.sample if options.label is None else lambda num: model.sample_classes(labels(num))
 
 
-def draw(sampler: Callable, num_samples: int, seed: int, batch_size: int, device):
-    """(num_samples, *event_shape) samples on the CPU; how many are drawn at a time is part of what the seed means."""
+def batches(sampler: Callable, num_samples: int, seed: int, batch_size: int, device) -> Iterator:
+    """(B, *event_shape) samples on the CPU, a batch at a time; how many are drawn at once is part of what the seed
+    means.
+
+    Raises:
+        UserError: more at once than there is memory for.
+    """
     import torch
 
     from lit_gen.randomness import derive_seed, seeded
 
-    drawn = []
-    with torch.no_grad():
-        for start in range(0, num_samples, batch_size):
-            with seeded(derive_seed(seed, "sample", start), device):
-                drawn.append(sampler(min(batch_size, num_samples - start)).float().cpu())
-    return torch.cat(drawn)
+    for start in range(0, num_samples, batch_size):
+        count = min(batch_size, num_samples - start)
+        try:
+            with torch.no_grad(), seeded(derive_seed(seed, "sample", start), device):
+                x = sampler(count).float().cpu()
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            raise UserError(f"--batch_size={batch_size}: no memory to draw {count:,} at a time; lower it") from error
+        yield x
 
 
-def write(samples, out: Path, arrays=None, picture: Callable | None = None) -> None:
-    """Write samples as an .npz, a picture grid, or a folder of numbered pictures.
+def draw(sampler: Callable, num_samples: int, seed: int, batch_size: int, device):
+    """(num_samples, *event_shape) samples on the CPU, see ``batches``."""
+    import torch
 
-    Args:
-        samples: (N, *event_shape).
-        out: where to; its suffix says what.
-        arrays: tensors by name that an .npz holds instead of the samples alone.
-        picture: makes the picture, where that isn't the samples' grid.
+    return torch.cat(list(batches(sampler, num_samples, seed, batch_size, device)))
 
-    Raises:
-        UserError: if pictures are asked of samples that aren't, or the place cannot be written.
-    """
-    import numpy as np
 
-    from lit_gen.callbacks.pictures import picture_of
+def grid_of(samples, title: str, scale: int | None):
+    """The picture of samples: a grid with the number of each row's first sample, or points of the plane."""
+    from lit_gen.callbacks.captions import titled
+    from lit_gen.callbacks.pictures import columns_of, picture_of
 
-    try:
-        if out.suffix == ".npz":
-            out.parent.mkdir(parents=True, exist_ok=True)
-            arrays = {"samples": samples} if arrays is None else arrays
-            np.savez_compressed(out, **{name: array.numpy() for name, array in arrays.items()})
-        elif out.suffix.lower() in (".png", ".jpg", ".jpeg"):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            (picture_of(samples) if picture is None else picture()).save(out)
-        elif out.suffix:
-            raise UserError(f"--out={out}: a picture (.png, .jpg), an .npz, or a folder, not {out.suffix}")
-        else:
-            out.mkdir(parents=True, exist_ok=True)
-            for number, sample in enumerate(samples):
-                picture_of(sample[None]).save(out / f"{number:06d}.png")
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    every = columns_of(len(samples))
+    rows = [f"{number:,}" for number in range(0, len(samples), every)]
+    numbered = "\nnumbers on the left: of the first sample in the row" if samples.dim() == 4 else ""
+    return titled(picture_of(samples, every, name="samples", rows=rows, scale=scale), title + numbered)
+
+
+def origin(checkpoint: Path) -> str:
+    """What to call a checkpoint: by its run, if it lies in one."""
+    from lit_gen.cli import run_folder
+
+    run = run_folder.of_checkpoint(checkpoint)
+    return checkpoint.name if run is None else run_folder.called(run)
+
+
+def title_of(options: argparse.Namespace, checkpoint: Path) -> str:
+    """What the picture of samples shows, in words."""
+    title = f"{options.num:,} samples of {origin(checkpoint)}, seed {options.seed}"
+    title += "" if options.label is None else f", class {options.label}"
+    rows = "the upper half" if options.rows is None else f"{options.rows} rows"
+    return title if options.given is None else f"{title}; {rows} given of {options.given.name}"
+
+
+def write_walk(out: sample_output.Output, drawn, title: str) -> None:
+    """Write a walk or a sum: its samples into a folder, its arrays into an .npz, or its picture below a title."""
+    from lit_gen.callbacks.captions import titled
+
+    if not out.is_folder and out.path.suffix.lower() == sample_output.ARRAYS:
+        sample_output.write_arrays(out, drawn.arrays)
+    elif out.is_folder:
+        sample_output.write_samples(out, [drawn.samples], len(drawn.samples), picture=lambda x: drawn.picture())
+    else:
+        sample_output.write_picture(out, titled(drawn.picture(), f"{title}\n{drawn.legend}"))
 
 
 def run(verb: str, arguments: Sequence[str]) -> None:
@@ -248,9 +298,10 @@ def _run(options: argparse.Namespace) -> None:
     torch.set_default_dtype(model.dtype)  # that of the noise
     if walk is not None:
         drawn = walk(model)
-        write(drawn.samples, options.out, drawn.arrays, drawn.picture)
-        print(f"{drawn.told}; of {checkpoint}: {options.out}")
+        write_walk(options.out, drawn, f"{drawn.title} of {origin(checkpoint)}, seed {options.seed}")
+        print(f"{drawn.told}; of {checkpoint}: {options.out.path}")
         return
-    samples = draw(sampler_of(model, options), options.num, options.seed, options.batch_size, device)
-    write(samples, options.out)
-    print(f"{options.num} samples of {checkpoint}: {options.out}")
+    parts = batches(sampler_of(model, options), options.num, options.seed, options.batch_size, device)
+    picture = partial(grid_of, title=title_of(options, checkpoint), scale=options.out.scale)
+    sample_output.write_samples(options.out, parts, options.num, picture)
+    print(f"{options.num:,} samples of {checkpoint}: {options.out.path}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from lit_gen.cli import run_folder
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.stages import Stage
+from lit_gen.cli.start_report import StartReport
 from lit_gen.loggers.wandb import WandbRun
 
 
@@ -16,10 +17,12 @@ class StageCLI(LitGenCLI):
         stage: the stage.
         count: how many there are.
         run: the staged run's folder; None builds everything for trial, and leaves no trace.
+        is_first: whether it is the first stage that this process trains.
     """
 
-    def __init__(self, stage: Stage, count: int, run: Path | None) -> None:
+    def __init__(self, stage: Stage, count: int, run: Path | None, is_first: bool = True) -> None:
         self.stage, self.count, self.staged_folder = stage, count, run
+        self.is_first = is_first
         super().__init__("fit", stage.arguments)
 
     @property
@@ -56,6 +59,9 @@ class StageCLI(LitGenCLI):
 
     def _loggers(self, folder: Path) -> list:
         return [] if self.staged_folder is None else super()._loggers(folder)
+
+    def _report(self) -> StartReport:
+        return StartReport(self.remarks, part_of_staged=True, is_first=self.is_first)
 
     def _wandb(self, folder: Path) -> WandbRun:
         run, stage = self.staged_folder.name, self.stage.name

@@ -13,7 +13,17 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, one_run, run_folder, run_record, sample, stages
+from lit_gen.cli import (
+    handing_on,
+    interpolation,
+    one_run,
+    overrides,
+    run_folder,
+    run_record,
+    run_state,
+    sample,
+    stages,
+)
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -27,12 +37,15 @@ class StagedRun:
     Args:
         these: all of its stages.
         resume: the run folder to go on in; a new one is made where it is None.
+        arguments: the run's command line.
     """
 
-    def __init__(self, these: Sequence[Stage], resume: Path | None) -> None:
+    def __init__(self, these: Sequence[Stage], resume: Path | None, arguments: Sequence[str] = ()) -> None:
         self.stages = list(these)
+        self.overrides = overrides.overrides(arguments)
         self.folder = resume.resolve() if resume else None
         self.is_new = False
+        self._has_begun = False
         self.transfers: dict[str, list[handing_on.Transfer]] = {}
         self._configs: dict[str, str] = {}
         # What stages without a checkpoint hand on: in a fast_dev_run, and without checkpointing.
@@ -61,7 +74,7 @@ class StagedRun:
             handing_on.check_below(stage, cli.model, self.transfers[stage.name])
             with told_of(stage):
                 try_on_data(cli)
-            self._configs[stage.name] = cli.config_text()
+            self._configs[stage.name] = cli.kept_text()
             gives[stage.name] = handing_on.shapes(handing_on.handed_on(cli.model))
             world_sizes[stage.name] = cli.trainer.world_size
         if len(set(world_sizes.values())) > 1:
@@ -69,14 +82,18 @@ class StagedRun:
             raise UserError(f"all stages of a run need the same number of processes, but {told}")
         if self.folder is None:
             self.is_new = True
-            self.folder = run_folder.make(Path(cli.config.runs), cli.config.name) if is_rank_zero() else None
+            if is_rank_zero():
+                words = overrides.suffix(self.overrides)
+                self.folder = run_folder.make(Path(cli.config.runs), cli.config.name, words)
 
     def fit(self) -> None:
         """Train the stages that are still to be trained; the summary and the table of each, and the run's own."""
         handler = None
         if is_rank_zero():
             run_record.write_atomically(self.folder / run_folder.CONFIG, stages.whole(self.stages, self._configs))
+            run_state.write(self.folder, "fit", self.overrides)
             handler = run_record.log_to(self.folder / run_folder.LOG)
+            self._say(f"run folder: {run_folder.shown(self.folder)}")
         try:
             for stage in self.stages:
                 if self._is_finished(stage):
@@ -87,6 +104,10 @@ class StagedRun:
         except KeyboardInterrupt as interrupt:
             where = run_folder.shown(self.folder) if self.folder else "RUN"  # told by the rank that knows it
             raise Interrupted(f"interrupted; go on with: lit-gen fit --resume {where}") from interrupt
+        except Exception as error:
+            if self.folder is not None and is_rank_zero() and not isinstance(error, Interrupted):
+                run_state.note_failure(self.folder, error)
+            raise
         finally:
             if handler is not None:
                 run_record.stop_logging(handler)
@@ -144,7 +165,8 @@ class StagedRun:
 
     def _fit_stage(self, stage: Stage) -> None:
         with told_of(stage):
-            cli = StageCLI(stage, len(self.stages), self.folder)
+            cli = StageCLI(stage, len(self.stages), self.folder, is_first=not self._has_begun)
+            self._has_begun = True
             with one_run.mistakes_told(cli):
                 cli.remarks["started_from"] = {
                     transfer.target: f"{transfer.stage}.{transfer.source}" for transfer in self.transfers[stage.name]
@@ -250,10 +272,10 @@ def print_config(these: Sequence[Stage]) -> None:
         words = [word for word in stage.arguments if not word.startswith("--print_config")]
         with told_of(stage):
             texts[stage.name] = StageCLI(replace(stage, arguments=words), len(these), None).config_text()
-    print(stages.whole(these, texts), end="")
+    print(interpolation.PRINTED + stages.whole(these, texts), end="")
 
 
-def fit(these: Sequence[Stage], resume: Path | None) -> None:
+def fit(these: Sequence[Stage], resume: Path | None, arguments: Sequence[str] = ()) -> None:
     """Run all stages that are not finished yet.
 
     Raises:
@@ -262,7 +284,7 @@ def fit(these: Sequence[Stage], resume: Path | None) -> None:
     if any(word.startswith("--print_config") for word in these[0].arguments):
         print_config(these)
         return
-    run = StagedRun(these, resume)
+    run = StagedRun(these, resume, arguments)
     run.prepare()
     try:
         run.fit()

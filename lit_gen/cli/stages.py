@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse._loaders_dumpers import yaml_load
 
-from lit_gen.cli.lit_gen_cli import name_of
-from lit_gen.cli.parser import PARTS
+from lit_gen.cli import interpolation, yaml_text
+from lit_gen.cli.config_files import PARTS, name_of
 from lit_gen.errors import UserError
 
 OF_THE_RUN = ("runs", "resume", "ckpt_path", "config", "stages")
@@ -71,7 +70,8 @@ def read(arguments: Sequence[str]) -> list[Stage] | None:
     own = [*own, *later]
     for name, word in own:
         if name not in names:
-            raise UserError(f"{word.split('=')[0]}: there is no stage '{name}'{nearest(name, names)}")
+            key = word.removeprefix("--").split("=")[0]
+            raise UserError(f"--stages.{name}.{key}: there is no stage '{name}'{nearest(name, names)}")
     return [
         Stage(
             number,
@@ -102,12 +102,12 @@ def whole(stages: Sequence[Stage], configs: Mapping[str, str]) -> str:
 
     Args:
         stages: the run's stages.
-        configs: by each stage's name its resolved config, as YAML.
+        configs: by each stage's name its config as YAML, resolved or with interpolations kept.
 
     Returns:
-        YAML in which what all stages share stands once.
+        YAML in which what all stages share stands once; an interpolation that is kept has its value beside it.
     """
-    resolved = [yaml.safe_load(configs[stage.name]) for stage in stages]
+    resolved = [interpolation.read_kept(configs[stage.name]) for stage in stages]
     common = {key: value for key, value in resolved[0].items() if all(key in c and c[key] == value for c in resolved)}
     items = []
     for stage, config in zip(stages, resolved, strict=True):
@@ -115,13 +115,15 @@ def whole(stages: Sequence[Stage], configs: Mapping[str, str]) -> str:
         start = stage.start_from.get("") if list(stage.start_from) == [""] else stage.start_from
         own = {key: value for key, value in config.items() if key not in (*common, "name", *OF_THE_RUN)}
         items.append({"name": stage.name, **({"start_from": start} if start else {}), **own})
-    return yaml.safe_dump({**common, "stages": items}, sort_keys=False, width=120, allow_unicode=True)
+    return interpolation.dump({**common, "stages": items})
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that said that there is no such name."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if not names:
+        return "; there are none"
     listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     return f"; the nearest is '{close[0]}'" if close else f"; there {'is' if len(names) == 1 else 'are'} {listed}"
 
@@ -139,7 +141,7 @@ def _config_files(arguments: Sequence[str]) -> list[tuple[int, Path]]:
 
 def _has_stages(path: Path) -> bool:
     try:
-        content = yaml_load(path.read_text(encoding="utf-8"))
+        content = yaml_text.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False  # the parser will say what is wrong with it
     return isinstance(content, Mapping) and content.get("stages") is not None
@@ -172,7 +174,7 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         UserError: if ``stages`` is not a list of mappings, or empty.
     """
-    content = _beside(yaml_load(path.read_text(encoding="utf-8")), path.resolve().parent)
+    content = _beside(yaml_text.load(path.read_text(encoding="utf-8")), path.resolve().parent)
     items = content.pop("stages")
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         raise UserError(f"{path}: 'stages' must be a list, each item with a name and the stage's own keys")
@@ -198,7 +200,7 @@ def _parts_read(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in PARTS:
         value = read.get(key)
         if isinstance(value, str) and value.endswith((".yaml", ".yml")) and Path(value).is_file():
-            read[key] = _beside(yaml_load(Path(value).read_text(encoding="utf-8")), Path(value).parent)
+            read[key] = _beside(yaml_text.load(Path(value).read_text(encoding="utf-8")), Path(value).parent)
     return read
 
 

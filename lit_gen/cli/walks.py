@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_gen.callbacks.pictures import image_grid, picture_of
 from lit_gen.callbacks.scatter import scatter
 from lit_gen.cli.sample import draw
+from lit_gen.cli.sample_progress import check_memory
 from lit_gen.errors import UserError
 from lit_gen.latent_walks import lerp, path_length, slerp
 from lit_gen.protocols import FromLatents
@@ -49,12 +50,16 @@ class Drawn(NamedTuple):
         arrays: what an .npz holds.
         picture: makes the picture.
         told: what they are, in words.
+        title: of the picture, before the name of what it was drawn from.
+        legend: what the picture's labels mean.
     """
 
     samples: Tensor
     arrays: dict[str, Tensor]
     picture: Callable[[], Image.Image]
     told: str
+    title: str
+    legend: str
 
 
 def parse(expression: str) -> list[Term]:
@@ -96,6 +101,14 @@ def _latents(model: FromLatents, num: int, options: argparse.Namespace) -> Tenso
     return draw(model.draw_latents, num, options.seed, options.batch_size, model.device)
 
 
+def _check_memory(model: FromLatents, num_latents: int, num_samples: int, options: argparse.Namespace) -> None:
+    """Refuse walks that don't fit in memory, where they are held whole, as far as one sample tells."""
+    z = draw(model.draw_latents, 1, options.seed, 1, model.device)
+    num_bytes = 4 * (2 * num_latents * z[0].numel() + 3 * num_samples * _decode(model, z, options)[0].numel())
+    steps = "" if options.interpolate is None else f" and --steps={options.steps}"
+    check_memory(num_bytes, f"--num={options.num}{steps}", "ask for fewer")
+
+
 def _decode(model: FromLatents, z: Tensor, options: argparse.Namespace) -> Tensor:
     """(N, Z) -> (N, *event_shape) on the CPU."""
     with torch.no_grad(), seeded(derive_seed(options.seed, "walk"), model.device):
@@ -105,6 +118,7 @@ def _decode(model: FromLatents, z: Tensor, options: argparse.Namespace) -> Tenso
 
 def interpolate(model: FromLatents, options: argparse.Namespace) -> Drawn:
     """Walks between neighbours among twice as many draws from the prior: the first and second, and so on."""
+    _check_memory(model, 2 * options.num, options.num * options.steps, options)
     ends = _latents(model, 2 * options.num, options)
     z = WALKS[options.interpolate](ends[0::2], ends[1::2], torch.linspace(0, 1, options.steps))  # (N, T, Z)
     samples = _decode(model, z.flatten(0, 1), options)
@@ -114,13 +128,17 @@ def interpolate(model: FromLatents, options: argparse.Namespace) -> Drawn:
     def picture() -> Image.Image:
         if samples.dim() == 2:
             return _points(samples, torch.arange(options.num).repeat_interleave(options.steps), [])
-        return picture_of(samples, options.steps)
+        names = [f"walk {n}: {2 * n} to {2 * n + 1}\nlength {length:.3g}" for n, length in enumerate(lengths.tolist())]
+        shares = [f"{t:.2g}" for t in torch.linspace(0, 1, options.steps).tolist()]
+        return picture_of(samples, options.steps, rows=names, columns=shares, scale=options.out.scale)
 
     told = (
         f"{options.num} walks ({options.interpolate}) of {options.steps} steps, of length {lengths.mean():.4g} in the "
         f"mean: {', '.join(f'{length:.4g}' for length in lengths.tolist())}"
     )
-    return Drawn(samples, {"samples": rows, "latents": z, "path_length": lengths}, picture, told)
+    legend = "on the left: the walk's number, the samples that it joins, its length; above: share of the way"
+    arrays = {"samples": rows, "latents": z, "path_length": lengths}
+    return Drawn(samples, arrays, picture, told, f"{options.num} walks ({options.interpolate})", legend)
 
 
 def arithmetic(model: FromLatents, terms: list[Term], options: argparse.Namespace) -> Drawn:
@@ -133,6 +151,7 @@ def arithmetic(model: FromLatents, terms: list[Term], options: argparse.Namespac
         raise UserError(
             f"--arithmetic: there is no sample {beyond[0]} among --num={options.num}, which are 0 to {options.num - 1}"
         )
+    _check_memory(model, options.num, sum(len(term.numbers) for term in terms), options)
     latents = _latents(model, options.num, options)
     averages = torch.stack([latents[term.numbers].mean(0) for term in terms])  # (terms, Z)
     total = sum(term.sign * average for term, average in zip(terms, averages, strict=True))
@@ -145,19 +164,25 @@ def arithmetic(model: FromLatents, terms: list[Term], options: argparse.Namespac
     def picture() -> Image.Image:
         if samples.dim() == 2:
             return _sum_of_points(terms, members, samples)
-        return sum_picture(members, of_averages, samples)
+        return sum_picture(members, of_averages, samples, [_name(term) for term in terms], options.out.scale)
 
     told = f"{options.arithmetic.strip()}, and {NUM_VARIATIONS} variations within {VARIATION:g} of each coordinate"
-    return Drawn(samples, {"samples": samples, "averages": of_averages, "latents": z}, picture, told)
+    arrays = {"samples": samples, "averages": of_averages, "latents": z}
+    legend = "a row a term: its samples, at the right end what their average gives; below: the sum amid its variations"
+    return Drawn(samples, arrays, picture, told, options.arithmetic.strip(), legend)
 
 
-def sum_picture(members: list[Tensor], averages: Tensor, samples: Tensor) -> Image.Image:
+def sum_picture(
+    members: list[Tensor], averages: Tensor, samples: Tensor, names: Sequence[str] = (), scale: int | None = None
+) -> Image.Image:
     """A row a term: its samples, and at the right end what their average gives. Then the sum amid its variations.
 
     Args:
         members: (M_k, C, H, W) samples of each term.
         averages: (terms, C, H, W).
         samples: (1 + NUM_VARIATIONS, C, H, W), the sum first.
+        names: of the terms.
+        scale: see ``image_grid``.
     """
     width = max(3, 1 + max(len(x) for x in members))
     white = torch.ones_like(samples[:1])
@@ -168,14 +193,20 @@ def sum_picture(members: list[Tensor], averages: Tensor, samples: Tensor) -> Ima
     rows = [filled(x, average[None]) for x, average in zip(members, averages, strict=True)]
     block = torch.cat([samples[1:5], samples[:1], samples[5:]])  # three by three, the sum in the middle
     rows += [filled(row, white[:0]) for row in block.split(3)]
-    return image_grid(torch.cat(rows), width)
+    labels = [*names, "", "sum, in\nthe middle", ""] if names else []
+    columns = ["samples", *[""] * (width - 2), "average"] if names else []
+    return image_grid(torch.cat(rows), width, rows=labels, columns=columns, scale=scale)
 
 
 def _sum_of_points(terms: list[Term], members: list[Tensor], samples: Tensor) -> Image.Image:
     sizes = [*(len(x) for x in members), 1, len(samples) - 1]
-    names = [f"{'-' if term.sign < 0 else '+'} {','.join(map(str, term.numbers))}" for term in terms]
+    names = [_name(term) for term in terms]
     label = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     return _points(torch.cat([*members, samples]), label, [*names, "sum", "variations"])
+
+
+def _name(term: Term) -> str:
+    return f"{'-' if term.sign < 0 else '+'} {','.join(map(str, term.numbers))}"
 
 
 def _points(points: Tensor, label: Tensor, names: list[str]) -> Image.Image:

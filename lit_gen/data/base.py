@@ -1,9 +1,7 @@
 """What every data module of examples in memory shares: splits, binarization, loaders, fingerprints."""
 
 import hashlib
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -41,11 +39,6 @@ class Arrays(NamedTuple):
 
     train: Part
     test: Part
-
-
-def data_root(root: str | None) -> Path:
-    """The folder that data sets lie in: ``root``, else the environment's LIT_GEN_DATA, else ``data``."""
-    return Path(root or os.environ.get("LIT_GEN_DATA") or "data").expanduser()
 
 
 def rows_besides(held_out: Tensor, count: int) -> Tensor:
@@ -131,6 +124,7 @@ class InMemoryData(LightningDataModule):
         self.notes = Notes()  # a first process has read before, in ``prepare_data``
         with default_dtype(torch.float32):  # the data are the same in a run of another precision
             arrays = Arrays(*(self._checked(part) for part in self.read()))
+        self._check_values(arrays)
         count = len(arrays.train.x)
         if self.num_validation >= count:
             raise UserError(
@@ -157,6 +151,9 @@ class InMemoryData(LightningDataModule):
         """``part`` in the shape it is handed out in: subclasses may resize."""
         return part
 
+    def _check_values(self, arrays: Arrays) -> None:
+        """Raise UserError if the values are in another unit than they are handed out in: subclasses may know."""
+
     def _checked(self, part: Part) -> Part:
         """``part`` in the shape it is handed out in, if it is sound.
 
@@ -171,7 +168,10 @@ class InMemoryData(LightningDataModule):
             if num_bad:
                 raise UserError(f"{origin} holds {num_bad} values that are NaN or infinite.")
         if label is not None and (label.shape != (len(x),) or int(label.min()) < 0):
-            raise UserError(f"{origin} holds {len(x)} examples, which need as many labels, each 0 or more.")
+            raise UserError(
+                f"{origin} holds {len(x)} examples, which need as many labels, each 0 or more: there are "
+                f"{list(label.shape)}, of which {int(label.min()) if label.numel() else 'none'} is the least."
+            )
         part = self._fit(part)
         if tuple(part.x.shape[1:]) != self.event_shape:
             raise UserError(
@@ -198,16 +198,20 @@ class InMemoryData(LightningDataModule):
         self.setup()
         train, test = self._arrays
         ranges = [self._range(source) for source in ("train", "test")]
+        values = Range(min(r.least for r in ranges), max(r.greatest for r in ranges))
         return DataDescription(
             module=type(self).__name__,
             origin=printable(train.origin),
             splits={split: self._size(split) for split in SPLITS},
             event_shape=self.event_shape,
-            values=Range(min(r.least for r in ranges), max(r.greatest for r in ranges)),
+            values=values,
             stored_as=" and ".join(dict.fromkeys(str(x.dtype).removeprefix("torch.") for x in (train.x, test.x))),
             binarization=self.binarization,
             passed_over=dict(self.notes.passed_over),
-            remarks=list(self.notes.remarks),
+            remarks=[
+                *self.notes.remarks,
+                *(["all values of all examples are the same"] if values.least == values.greatest else []),
+            ],
         )
 
     def _size(self, split: str) -> SplitSize:

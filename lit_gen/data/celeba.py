@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lit_gen.data.base import Arrays, Part, data_root
-from lit_gen.data.image_folder import check_channels, decoded
+from lit_gen.data.base import Arrays, Part
+from lit_gen.data.decoded_files import Format, decoded
+from lit_gen.data.decoder import Decoder
+from lit_gen.data.description import Notes
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 PARTITION, ATTRIBUTES, IMAGES = "list_eval_partition.txt", "list_attr_celeba.txt", "img_align_celeba"
@@ -43,11 +46,11 @@ class CelebA(ImageData):
         **kwargs,
     ) -> None:
         super().__init__(image_shape=image_shape, num_validation=0, **kwargs)  # the files say how many, on reading
-        check_channels("CelebA", self.image_shape)
         if side < 1:
             raise UserError(f"CelebA: side must be at least 1, got {side}.")
         self.root = data_root(root)
         self.side = side
+        self.form = Format(self.image_shape, Decoder(self.image_shape[0]), side)
         self.attribute = attribute
 
     @property
@@ -77,7 +80,7 @@ class CelebA(ImageData):
         order = np.argsort(split, kind="stable")
         names = np.array(list(partition))[order]
         folder = self.folder / IMAGES
-        x = torch.from_numpy(decoded(find_images(folder, names.tolist()), folder, self.image_shape, self.side))
+        x = torch.from_numpy(decoded(find_images(folder, names.tolist(), self.notes), folder, self.form, self.notes))
         label = None if label is None else label[order]
         self.num_validation, num_test = (int((split == number).sum()) for number in (1, 2))
         first, last = slice(None, -num_test), slice(-num_test, None)
@@ -135,8 +138,8 @@ def read_partition(path: Path) -> dict[str, int]:
     return splits
 
 
-def find_images(folder: Path, names: list[str]) -> list[Path]:
-    """Paths of the images ``names`` in ``folder``.
+def find_images(folder: Path, names: list[str], notes: Notes) -> list[Path]:
+    """Paths of the images ``names`` in ``folder``; other files there are counted in ``notes``.
 
     Raises:
         UserError: some are missing.
@@ -148,4 +151,5 @@ def find_images(folder: Path, names: list[str]) -> list[Path]:
             f"{folder} lacks {len(missing)} of the {len(names)} images of {PARTITION}, {missing[0]} the first: unpack "
             f"{IMAGES}.zip there, or name the root by root or LIT_GEN_DATA."
         )
+    notes.pass_over(f"not named in {PARTITION}", sorted(there.difference(names)))
     return [folder / name for name in names]

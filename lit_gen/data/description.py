@@ -40,16 +40,26 @@ class Range(NamedTuple):
 
 
 @dataclass
-class PassedOver:
-    """Files, folders or arrays that were found and not read, for one reason.
+class Counted:
+    """Files, folders or arrays that have something in common.
 
     Attributes:
         count: how many.
-        first: names of the first few.
+        first: printable names of the first few.
     """
 
     count: int = 0
     first: list[str] = field(default_factory=list)
+
+    def add(self, name: str | Path) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append(printable(str(name)))
+
+    def names(self) -> str:
+        """The first names, and dots if there are more."""
+        return ", ".join(self.first) + (", ..." if self.count > len(self.first) else "")
 
 
 class Notes:
@@ -58,23 +68,26 @@ class Notes:
     Attributes:
         passed_over: by reason, what was found and not read.
         remarks: sentences about what was done to the data, each once.
+        brightest: by origin, the greatest value of images where 1 is white, before they were resized.
     """
 
     def __init__(self) -> None:
-        self.passed_over: dict[str, PassedOver] = {}
+        self.passed_over: dict[str, Counted] = {}
         self.remarks: list[str] = []
+        self.brightest: dict[str, float] = {}
 
     def pass_over(self, reason: str, names: Iterable[str | Path]) -> None:
         """Count ``names``, which are not read for ``reason``."""
         for name in names:
-            entry = self.passed_over.setdefault(reason, PassedOver())
-            entry.count += 1
-            if len(entry.first) < NAMED:
-                entry.first.append(printable(str(name)))
+            self.passed_over.setdefault(reason, Counted()).add(name)
+
+    def saw(self, origin: str, greatest: float) -> None:
+        """Note down the greatest value of some images from ``origin``."""
+        self.brightest[origin] = max(greatest, self.brightest.get(origin, 0.0))
 
     def remark(self, text: str) -> None:
         """Add a sentence, unless it is there."""
-        if text not in self.remarks:
+        if printable(text) not in self.remarks:
             self.remarks.append(printable(text))
 
 
@@ -101,7 +114,7 @@ class DataDescription:
     values: Range
     stored_as: str
     binarization: str
-    passed_over: dict[str, PassedOver]
+    passed_over: dict[str, Counted]
     remarks: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,7 +138,7 @@ class DataDescription:
             f"{self.module}: {self.origin}",
             _sizes(self.splits),
             f"shape {list(self.event_shape)}, {self.stored_as}, values {values}, binarization {self.binarization}",
-            *(f"passed over: {_counted(reason, entry)}" for reason, entry in self.passed_over.items()),
+            *(f"passed over: {e.count:,} {reason} ({e.names()})" for reason, e in self.passed_over.items()),
             *self.remarks,
         ]
         return [line for text in texts for line in _wrapped(text)]
@@ -140,11 +153,6 @@ def _sizes(splits: dict[str, SplitSize]) -> str:
     (num,) = classes
     counts = ", ".join(f"{name} {size.examples:,}" for name, size in sizes.items())
     return counts if num is None else f"{counts}; {num:,} {'class' if num == 1 else 'classes'}"
-
-
-def _counted(reason: str, entry: PassedOver) -> str:
-    more = ", ..." if entry.count > len(entry.first) else ""
-    return f"{entry.count:,} {reason} ({', '.join(entry.first)}{more})"
 
 
 def _wrapped(text: str) -> list[str]:

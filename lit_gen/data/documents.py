@@ -9,12 +9,14 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from lit_gen.data.array_file import check_fraction, find
+from lit_gen.data.array_file import check_fraction
 from lit_gen.data.bag_of_words import ShareLoader, count_words, dense_counts, most_frequent, shares
-from lit_gen.data.base import Arrays, InMemoryData, Part, data_root
-from lit_gen.data.description import Range, value_range
+from lit_gen.data.base import Arrays, InMemoryData, Part
+from lit_gen.data.description import Counted, Notes, Range, value_range
 from lit_gen.data.loader import TrainingLoader
-from lit_gen.errors import UserError
+from lit_gen.data.places import data_root, find
+from lit_gen.data.walk import walk
+from lit_gen.errors import UserError, printable
 from lit_gen.randomness import make_generator
 
 _CHUNK = 10_000  # documents whose shares are looked at together
@@ -96,8 +98,10 @@ class Documents(InMemoryData):
         """
         kept = np.diff(counts.indptr) > 0
         if not kept.all():
+            numbers = np.flatnonzero(~kept)
+            self.notes.pass_over("documents without a word of the vocabulary", (f"number {n}" for n in numbers))
             warnings.warn(
-                f"{origin}: {int((~kept).sum())} of {len(kept)} documents hold none of the {counts.shape[1]} words "
+                f"{origin}: {len(numbers)} of {len(kept)} documents hold none of the {counts.shape[1]} words "
                 "of the vocabulary and are left out.",
                 stacklevel=2,
             )
@@ -143,8 +147,9 @@ class TextDocuments(Documents):
 class TextFolder(TextDocuments):
     """Text files in one folder a category, whose sorted names number the categories.
 
-    Every file at any depth is a document, whatever its suffix, but those whose names begin with a dot; files that lie
-    in ``path`` itself are not looked at. They are read as UTF-8, and bytes that aren't are replaced.
+    Every file at any depth is a document, whatever its suffix. Links are followed. Names with a leading dot and files
+    that lie in ``path`` itself are passed over, and ``description`` says how many. Documents are read as UTF-8; of
+    those with bytes that aren't it says how many.
 
     Args:
         path: the folder; relative to the working folder or else to the root.
@@ -177,12 +182,12 @@ class TextFolder(TextDocuments):
             UserError: no such folder, no categories, or one that is empty or not in both folders.
         """
         folder = find(self.path, self.root)
-        documents = read_folder(folder)
+        documents = read_folder(folder, self.notes)
         self.class_names = sorted(documents)
         if self.test_path is None:
             return split_by_category(documents, self.test_fraction, str(folder))
         test_folder = find(self.test_path, self.root)
-        test_documents = read_folder(test_folder)
+        test_documents = read_folder(test_folder, self.notes)
         if sorted(test_documents) != self.class_names:
             odd = sorted(set(test_documents) ^ set(documents))[0]
             raise UserError(f"{folder} and {test_folder} must have the same categories: {odd!r} is in one of them.")
@@ -205,27 +210,43 @@ def fetched(name: str, folder: Path, fetch):
         ) from error
 
 
-def read_folder(folder: Path) -> dict[str, list[str]]:
-    """The texts of each category, files in sorted order.
+def read_folder(folder: Path, notes: Notes) -> dict[str, list[str]]:
+    """The texts of each category by its printable name, files in sorted order.
 
     Raises:
-        UserError: there are no category folders, or one holds no files.
+        UserError: there are no category folders, or one holds no files; or as ``walk``.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder of text files.")
-    categories = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not categories:
+    there = walk(folder, notes)
+    if not there.folders:
         raise UserError(f"{folder} has no folders in it: it needs one folder of text files a category.")
-    documents = {}
-    for category in categories:
-        files = sorted(f for f in category.rglob("*") if f.is_file() and not f.name.startswith("."))
-        if not files:
-            raise UserError(f"{category} is an empty category: put text files there, or delete the folder.")
-        try:
-            documents[category.name] = [file.read_text(encoding="utf-8", errors="replace") for file in files]
-        except OSError as error:
-            raise UserError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    notes.pass_over("beside the categories' folders", (file.name for file in there.files if file.parent == folder))
+    documents = {printable(category.name): [] for category in there.folders}
+    odd = Counted()
+    for file in there.files:
+        if file.parent != folder:
+            texts = documents[printable(file.relative_to(folder).parts[0])]
+            texts.append(_read_text(file, odd, folder))
+    for name, texts in documents.items():
+        if not texts:
+            raise UserError(f"{folder / name} is an empty category: put text files there, or delete the folder.")
+    if odd.count:
+        notes.remark(f"{odd.count:,} documents aren't UTF-8, and such bytes are skipped ({odd.names()})")
     return documents
+
+
+def _read_text(file: Path, odd: Counted, folder: Path) -> str:
+    """The text of a file, which is counted in ``odd`` if it isn't UTF-8."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        odd.add(file.relative_to(folder))
+        return content.decode("utf-8", errors="replace")
 
 
 def as_texts(documents: dict[str, list[str]], origin: str) -> Texts:

@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from lit_gen.data.array_file import find
-from lit_gen.data.base import Arrays, Part, data_root
-from lit_gen.data.image_folder import decode, list_images
+from lit_gen.data.base import Arrays, Part
+from lit_gen.data.decoded_files import centre_crop
+from lit_gen.data.decoder import WHITE, Decoder, unusual_of
+from lit_gen.data.image_folder import list_images
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root, find
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
 
@@ -49,6 +51,8 @@ class ImageFrames(ImageData):
         num_frames: training frames drawn, with those held out for validation.
         frame_seed: names their places.
         num_validation: how many of them are held out.
+        background: the colour that transparent pixels show, by name or as ``rgb(128,128,128)``.
+        max_value: the pixel value that is white, where that isn't 255: 65535 for 16 bits.
         root: None for the environment's LIT_GEN_DATA, or else ``data``.
         **kwargs: as in ``InMemoryData``.
 
@@ -65,6 +69,8 @@ class ImageFrames(ImageData):
         num_frames: int = 50_000,
         frame_seed: int = 0,
         num_validation: int = 2000,
+        background: str = "white",
+        max_value: float | None = None,
         root: str | None = None,
         **kwargs,
     ) -> None:
@@ -80,6 +86,8 @@ class ImageFrames(ImageData):
         self.side = side
         self.num_frames = num_frames
         self.frame_seed = frame_seed
+        self.max_value = max_value
+        self.decoder = Decoder(1, background, max_value, adjustable=True)
         self.root = data_root(root)
         self._photographs: list[Photograph] = []
 
@@ -97,7 +105,7 @@ class ImageFrames(ImageData):
                 image of a name given, or none besides those to test on.
         """
         folder = bundled_folder() if self.path is None else find(self.path, self.root)
-        files = list_images(folder)
+        files = list_images(folder, self.notes)
         names = [files[0].name] if self.image is None else self.image
         unknown = sorted(set(names) - {file.name for file in files})
         if unknown or not names:
@@ -107,28 +115,33 @@ class ImageFrames(ImageData):
             )
         if all(file.name in names for file in files):
             raise UserError(f"{folder} holds no image besides {', '.join(names)}: there is none to test on.")
-        photographs = [Photograph(file.stem, self._pixels(file), file.name in names) for file in files]
+        photographs, unusual = [], []
+        origins = {True: f"{folder} ({', '.join(names)})", False: str(folder)}
+        for file in files:
+            picture = self.decoder.read(file)
+            unusual.append(picture.unusual)
+            self.notes.saw(origins[file.name in names], picture.greatest() / WHITE)
+            photographs.append(Photograph(file.stem, self._pixels(picture.image, file), file.name in names))
+        for what, some in unusual_of(unusual, (file.name for file in files)).items():
+            self.notes.remark(self.decoder.remark(what, some, len(files)))
         self._photographs = sorted(photographs, key=lambda photograph: not photograph.trained)
         trained = [photograph.pixels for photograph in self._photographs if photograph.trained]
         tested = [
             frames_of(photograph.pixels, self.image_shape[1:]) for photograph in photographs if not photograph.trained
         ]
         return Arrays(
-            Part(self._random_frames(trained), None, f"{folder} ({', '.join(names)})"),
-            Part(torch.cat(tested), None, str(folder)),
+            Part(self._random_frames(trained), None, origins[True]),
+            Part(torch.cat(tested), None, origins[False]),
         )
 
-    def _pixels(self, file: Path) -> Tensor:
+    def _pixels(self, image: Image.Image, file: Path) -> Tensor:
         """(H, W) uint8."""
-        try:
-            with Image.open(file) as image:
-                width, height = ImageOps.exif_transpose(image).size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{file} cannot be read as an image: {error}") from error
+        width, height = image.size
         if height < self.image_shape[1] or width < self.image_shape[2]:
             raise UserError(f"{file} is {_by((height, width))}, smaller than a frame of {_by(self.image_shape[1:])}.")
-        shape = (1, height, width) if self.side is None else (1, self.side, self.side)
-        return torch.from_numpy(np.array(decode(file, shape)[0]))
+        if self.side is not None:
+            image = centre_crop(image, 1).resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(image))
 
     def _random_frames(self, images: Sequence[Tensor]) -> Tensor:
         """(num_frames, 1, h, w) uint8: each of an image drawn at random, at a place drawn at random."""

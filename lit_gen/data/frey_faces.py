@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from lit_gen.data.array_file import load
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 NUM_FRAMES, HEIGHT, WIDTH = 1965, 28, 20
@@ -69,7 +70,7 @@ def read_frames(folder: Path) -> tuple[np.ndarray, str]:
             f"{folder} has neither {array_file.name} nor {matlab_file.name}: put one there ({SOURCE}), or name the "
             "root by root or LIT_GEN_DATA."
         )
-    if isinstance(frames, dict) or frames.shape != (NUM_FRAMES, HEIGHT, WIDTH) or frames.dtype != np.uint8:
+    if not isinstance(frames, np.ndarray) or frames.shape != (NUM_FRAMES, HEIGHT, WIDTH) or frames.dtype != np.uint8:
         raise UserError(f"{origin} should hold {NUM_FRAMES} uint8 frames of {HEIGHT} x {WIDTH} and nothing else.")
     return np.array(frames), str(origin)
 

@@ -1,31 +1,28 @@
 """Your own images, from a folder of image files or of one folder a class."""
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 
-from lit_gen.atomic_file import replacing
-from lit_gen.cache import cache_folder
-from lit_gen.data.array_file import check_fraction, find
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.array_file import check_fraction
+from lit_gen.data.base import Arrays, Part
+from lit_gen.data.decoded_files import Format, decoded
+from lit_gen.data.decoder import Decoder, suffixes
+from lit_gen.data.description import Notes
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root, find
+from lit_gen.data.walk import walk
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
-
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-_MODES = {1: "L", 3: "RGB"}
-_CHUNK = 1000  # images decoded ahead of being written: bounds the memory
 
 
 class ImageFolder(ImageData):
     """Image files, each cut to ``image_shape``'s proportions about its centre and resized with antialiasing.
 
-    Files lie in ``path`` itself, or in one folder a class (at any depth), whose sorted names number the classes.
+    Files lie in ``path`` itself, or in one folder a class (at any depth), whose sorted names number the classes. Read
+    are all formats that Pillow can decode, as ``decoder.Decoder`` does it; links are followed; names with a leading dot
+    and files with other suffixes are passed over, and ``description`` says how many.
+
     Decoded images are kept in a file of the cache folder (the environment's LIT_GEN_CACHE, or else
     ``~/.cache/lit_gen``) and mapped into memory from there: only the first run decodes, and again after any file's
     name, size or time has changed. Grey images become colour, and colour ones grey, as ``image_shape`` asks.
@@ -35,6 +32,8 @@ class ImageFolder(ImageData):
         image_shape: (channels, height, width) with 1 or 3 channels.
         test_path: a folder of test images, with the same classes.
         test_fraction: share of ``path`` that is the test split where there is no ``test_path``, always the same files.
+        background: the colour that transparent pixels show, by name or as ``rgb(128,128,128)``.
+        max_value: the pixel value that is white, where that isn't 255: 1 for masks of 0 and 1, 65535 for 16 bits.
         root: None for the environment's LIT_GEN_DATA, or else ``data``.
         **kwargs: as in ``InMemoryData``.
     """
@@ -45,15 +44,18 @@ class ImageFolder(ImageData):
         image_shape: tuple[int, int, int],
         test_path: str | None = None,
         test_fraction: float = 0.1,
+        background: str = "white",
+        max_value: float | None = None,
         root: str | None = None,
         **kwargs,
     ) -> None:
         super().__init__(image_shape=image_shape, **kwargs)
         check_fraction(test_fraction)
-        check_channels("ImageFolder", self.image_shape)
         self.path = path
         self.test_path = test_path
         self.test_fraction = test_fraction
+        self.max_value = max_value
+        self.form = Format(self.image_shape, Decoder(self.image_shape[0], background, max_value, adjustable=True))
         self.root = data_root(root)
 
     def prepare_data(self) -> None:
@@ -67,11 +69,11 @@ class ImageFolder(ImageData):
             UserError: a folder or an image cannot be read, or the cache cannot be written.
         """
         folder = find(self.path, self.root)
-        files = list_images(folder)
+        files = list_images(folder, self.notes)
         classes = class_names(files, folder)
         if self.test_path is not None:
             test_folder = find(self.test_path, self.root)
-            test_files = list_images(test_folder)
+            test_files = list_images(test_folder, self.notes)
             return Arrays(self._part(files, folder, classes), self._part(test_files, test_folder, classes))
         num_test = round(len(files) * self.test_fraction)
         if not 0 < num_test < len(files):
@@ -93,119 +95,49 @@ class ImageFolder(ImageData):
         unknown = sorted(set(names) - set(classes))
         if unknown or bool(names) != bool(classes):
             found = f"has a class {unknown[0]!r}" if unknown else "has no class folders"
-            raise UserError(f"{folder} {found}; the classes are: {', '.join(classes) or 'none'}.")
+            raise UserError(f"{folder} {found}; the classes are: {', '.join(classes)[:150] or 'none'}.")
         number = {name: index for index, name in enumerate(classes)}
         label = torch.tensor([number[f.relative_to(folder).parts[0]] for f in files]) if classes else None
-        return Part(torch.from_numpy(decoded(files, folder, self.image_shape)), label, str(folder))
+        return Part(torch.from_numpy(decoded(files, folder, self.form, self.notes)), label, str(folder))
 
 
-def check_channels(name: str, image_shape: tuple[int, int, int]) -> None:
-    """Raise UserError, on behalf of the class ``name``, unless images can be read as ``image_shape``."""
-    if image_shape[0] not in _MODES:
-        raise UserError(f"{name} reads images of 1 or 3 channels, not the {image_shape[0]} of image_shape.")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Image files under ``folder`` in sorted order.
+def list_images(folder: Path, notes: Notes) -> list[Path]:
+    """Image files under ``folder`` in sorted order; what else there is is counted in ``notes``.
 
     Raises:
-        UserError: there are none, or both in the folder itself and in folders within it.
+        UserError: there are none, or both in the folder itself and in folders within it, or none in a class's folder;
+            or as ``walk``.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder of images.")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+        raise UserError(f"{folder} is a file, not a folder of images; ArrayFile reads .npy and .npz files.")
+    there = walk(folder, notes)
+    files = [file for file in there.files if file.suffix.lower() in suffixes()]
+    others = [file.relative_to(folder) for file in there.files if file.suffix.lower() not in suffixes()]
+    notes.pass_over("without a suffix of a picture that Pillow reads", others)
     if not files:
-        raise UserError(f"{folder} holds no images ({', '.join(sorted(_SUFFIXES))}).")
+        found = f": it holds others, such as {others[0]}" if others else ""
+        raise UserError(f"{folder} holds no images of a format that Pillow reads{found}.")
     if len({file.parent == folder for file in files}) > 1:
-        raise UserError(f"{folder} holds images and also folders of images: it must be one or the other.")
+        beside, within = (next(f for f in files if (f.parent == folder) == flat) for flat in (True, False))
+        raise UserError(
+            f"{folder} holds images ({beside.name}) and also folders of images ({within.relative_to(folder)}): "
+            "it must be one or the other."
+        )
+    if files[0].parent != folder:
+        _check_classes(folder, there.folders, files)
     return files
+
+
+def _check_classes(folder: Path, folders: list[Path], files: list[Path]) -> None:
+    """Raise UserError where a class's folder holds no picture: its class would be missing, unremarked."""
+    classes = set(class_names(files, folder))
+    for empty in (path for path in folders if path.name not in classes):
+        raise UserError(
+            f"{empty} holds no image of a format that Pillow reads, though it is a class's folder: put images there, "
+            "move it away, or put a dot before its name to hide it."
+        )
 
 
 def class_names(files: list[Path], folder: Path) -> list[str]:
     """Sorted names of the folders that ``files`` lie in; none where they lie in ``folder`` itself."""
     return sorted({file.relative_to(folder).parts[0] for file in files if file.parent != folder})
-
-
-def centre_crop(image: Image.Image, aspect: float) -> Image.Image:
-    """The largest part about the centre of ``image`` whose width is ``aspect`` times its height, to whole pixels."""
-    width = max(1, min(image.width, round(image.height * aspect)))
-    height = max(1, min(image.height, round(image.width / aspect)))
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def middle(image: Image.Image, side: int, path: Path) -> Image.Image:
-    """The square of ``side`` pixels about the centre of the image in ``path``.
-
-    Raises:
-        UserError: the image is smaller than that.
-    """
-    if side > min(image.size):
-        raise UserError(f"{path} is {image.width} x {image.height}, smaller than the {side} x {side} to be cut out.")
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
-
-
-def decode(path: Path, image_shape: tuple[int, int, int], side: int | None = None) -> np.ndarray:
-    """One image as (C, H, W) uint8, cut to the shape's proportions about its centre and resized.
-
-    Args:
-        path: the image file.
-        image_shape: (C, H, W).
-        side: of the square about the centre beyond which nothing is looked at; None looks at the whole image.
-
-    Raises:
-        UserError: the file is not an image, is cut short, is smaller than ``side``, or has more than 8 bits a channel.
-    """
-    channels, height, width = image_shape
-    try:
-        with Image.open(path) as image:
-            if image.mode[0] in "IF":  # converting would clip, silently
-                raise UserError(f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits first.")
-            image = ImageOps.exif_transpose(image).convert(_MODES[channels])
-            if side is not None:
-                image = middle(image, side, path)
-            # Cropped first: a resize of a box within the image would let what lies outside it bleed in.
-            image = centre_crop(image, width / height).resize((width, height), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image: {error}") from error
-    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def decoded(files: list[Path], folder: Path, image_shape: tuple[int, int, int], side: int | None = None) -> np.ndarray:
-    """(N, C, H, W) uint8, mapped into memory from the cache, where it is written first if need be; as in ``decode``.
-
-    Raises:
-        UserError: an image cannot be read, or the cache cannot be written.
-    """
-    digest = hashlib.sha256(repr((2, str(folder.resolve()), tuple(image_shape), side)).encode())
-    for file in files:
-        status = file.stat()
-        digest.update(repr((str(file.relative_to(folder)), status.st_size, status.st_mtime_ns)).encode())
-    shape = (len(files), *image_shape)
-    cached = cache_folder() / "images" / f"{digest.hexdigest()[:32]}.npy"
-    try:
-        return _mapped(cached, shape)
-    except (OSError, ValueError):  # not there, or damaged
-        pass
-    try:
-        with replacing(cached) as part, ThreadPoolExecutor() as pool:
-            array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-            for start in range(0, len(files), _CHUNK):
-                images = pool.map(decode, files[start : start + _CHUNK], repeat(image_shape), repeat(side))
-                for number, image in enumerate(images, start):
-                    array[number] = image
-            array.flush()
-    except OSError as error:
-        raise UserError(
-            f"Cannot keep decoded images in {cached.parent} ({error.strerror}): "
-            "set LIT_GEN_CACHE to a folder that can be written."
-        ) from error
-    return _mapped(cached, shape)
-
-
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.load(path, mmap_mode="c", allow_pickle=False)
-    if array.shape != shape or array.dtype != np.uint8:
-        raise ValueError(f"{path} holds {array.shape} {array.dtype}")
-    return array

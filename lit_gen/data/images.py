@@ -4,8 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_gen.data.base import InMemoryData, Part
+from lit_gen.data.base import Arrays, InMemoryData, Part
+from lit_gen.data.description import Range, handed_out, value_range
 from lit_gen.errors import UserError
+
+DARK = 16 / 255
+"""Images none of whose pixels is above this, where 1 is white, are taken for numbers in another unit: masks of 0 and 1,
+labels, 4 bits."""
 
 
 class ImageData(InMemoryData):
@@ -14,9 +19,19 @@ class ImageData(InMemoryData):
     Args:
         image_shape: (channels, height, width) that images are handed out at; others are resized.
         **kwargs: as in ``InMemoryData``.
+
+    Raises:
+        UserError: a shape that isn't one of images; in ``setup``, values in another unit, as far as they show it.
     """
 
+    max_value: float | None = None
+    """The stored value that is white, where the config says it."""
+
     def __init__(self, image_shape: tuple[int, int, int], **kwargs) -> None:
+        if len(image_shape) != 3:
+            raise UserError(
+                f"{type(self).__name__}: image_shape is [channels, height, width], not {list(image_shape)}."
+            )
         super().__init__(event_shape=image_shape, **kwargs)
         self.image_shape = self.event_shape
 
@@ -33,12 +48,40 @@ class ImageData(InMemoryData):
                 f"{origin} holds images of (channels, height, width) = {list(x.shape[1:])}, "
                 f"but image_shape {list(self.image_shape)} asks for {channels} channels."
             )
-        if x.is_floating_point() and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+        values = value_range(x)
+        if x.is_floating_point() and not 0 <= values.least <= values.greatest <= 1:
             raise UserError(
-                f"{origin} holds values from {float(x.min()):g} to {float(x.max()):g}: "
-                "float images must be in [0, 1], all others uint8."
+                f"{origin} holds values from {values.least:g} to {values.greatest:g}: float images must be in [0, 1], "
+                f"all others uint8.{self._cure(values)}"
             )
+        self.notes.saw(origin, handed_out(values, x.dtype).greatest)
         return part if x.shape[2:] == (height, width) else part._replace(x=resize(x, height, width))
+
+    def _cure(self, values: Range) -> str:
+        """What to do about values in another unit; empty where there is nothing to say."""
+        if -1 <= values.least < 0 and values.greatest <= 1:
+            return " Save (x + 1) / 2."
+        if "max_value" in vars(self) and values.least >= 0:
+            return f" Say by max_value which value is white ({values.greatest:g} is the greatest)."
+        return ""
+
+    def _check_values(self, arrays: Arrays) -> None:
+        """Refuse images that are all but black, unless the config says by ``max_value`` which value is white.
+
+        Raises:
+            UserError: no pixel of a file or folder is above ``DARK``, but some above 0.
+        """
+        for part in arrays:
+            greatest = self.notes.brightest[part.origin]
+            if self.max_value is None and 0 < greatest <= DARK:
+                white = 255 if part.x.dtype == torch.uint8 else 1
+                value = f"{greatest * white:g}"
+                cure = (
+                    f"say by max_value which value is white, {value} or (if they are so dark) {white}"
+                    if "max_value" in vars(self)
+                    else f"multiply them, so that white is {white}"
+                )
+                raise UserError(f"{part.origin} holds no value above {value}, where {white} is white: {cure}.")
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import torch
 
-from lit_gen.data.base import Arrays, Part, data_root, rows_besides
-from lit_gen.data.image_folder import check_channels, class_names, decoded, list_images
+from lit_gen.data.base import Arrays, Part, rows_besides
+from lit_gen.data.decoded_files import Format, decoded
+from lit_gen.data.decoder import Decoder
+from lit_gen.data.image_folder import class_names, list_images
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
 
@@ -48,12 +51,12 @@ class LFW(ImageData):
         **kwargs,
     ) -> None:
         super().__init__(image_shape=image_shape, num_validation=0, **kwargs)  # the files say how many, on reading
-        check_channels("LFW", self.image_shape)
         if side < 1:
             raise UserError(f"LFW: side must be at least 1, got {side}.")
         self.root = data_root(root)
         self.download = download
         self.side = side
+        self.form = Format(self.image_shape, Decoder(self.image_shape[0]), side)
 
     def prepare_data(self) -> None:
         """Download the images if they are missing and decode them into the cache, in one process."""
@@ -66,14 +69,14 @@ class LFW(ImageData):
             UserError: they are missing and cannot be had, are of fewer than three people, or cannot be read.
         """
         folder = find_people(self.root) or fetched(self.root, self.download)
-        files = list_images(folder)
+        files = list_images(folder, self.notes)
         names = class_names(files, folder)
         if len(names) < 3:
             raise UserError(f"{folder} holds folders of {len(names)} people: LFW has 5,749, and 3 are needed.")
         number = {name: index for index, name in enumerate(names)}
         label = torch.tensor([number[file.relative_to(folder).parts[0]] for file in files])
         rows = self._in_order_of_splits(label, len(names))
-        x = torch.from_numpy(decoded([files[row] for row in rows], folder, self.image_shape, self.side))
+        x = torch.from_numpy(decoded([files[row] for row in rows], folder, self.form, self.notes))
         first, last = slice(None, -self._num_test), slice(-self._num_test, None)
         return Arrays(*(Part(x[s], label[rows][s], str(folder)) for s in (first, last)))
 

@@ -1,10 +1,12 @@
 """MNIST and Fashion-MNIST, from torchvision's files and downloads."""
 
+import math
 import struct
 from pathlib import Path
 
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 _FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
@@ -67,8 +69,7 @@ class MNIST(ImageData):
                     f"{self.folder} lacks {', '.join(missing)} ({reason}). Put torchvision's files there "
                     f"(unpacked, from {self._source.mirrors[0]}), or name their root by root or LIT_GEN_DATA."
                 )
-        for name in _FILES:
-            check_idx(self.folder / name)
+        check_files(self.folder)
 
     def read(self) -> Arrays:
         """Read the four files through torchvision."""
@@ -89,8 +90,39 @@ class FashionMNIST(MNIST):
     _name = "FashionMNIST"
 
 
-def check_idx(path: Path) -> None:
-    """Refuse an idx file of bytes whose length is not what its header says.
+def check_files(folder: Path) -> None:
+    """Refuse four files that aren't images and labels of ten classes, as many of the one as of the other.
+
+    Raises:
+        UserError: names the file and what is wrong with it; says where two of them look swapped.
+    """
+    shapes = {name: check_idx(folder / name) for name in _FILES}
+    for images, labels in (_FILES[:2], _FILES[2:]):
+        for name, dimensions, expected in ((images, 3, "[N, 28, 28]"), (labels, 1, "[N]")):
+            if len(shapes[name]) != dimensions:
+                raise UserError(
+                    f"{folder / name} holds an array of shape {list(shapes[name])} where {expected} is "
+                    "expected: are the files of images and labels swapped?"
+                )
+        if shapes[images][0] != shapes[labels][0]:
+            raise UserError(
+                f"{folder / images} holds {shapes[images][0]} images, but {labels} {shapes[labels][0]} labels: are the "
+                "files of training and test swapped?"
+            )
+        if not math.prod(shapes[images]):
+            raise UserError(f"{folder / images} holds no images: its shape is {list(shapes[images])}.")
+        greatest = max((folder / labels).read_bytes()[8:])
+        if greatest > 9:
+            raise UserError(f"{folder / labels} holds the label {greatest}, but the classes are 0 to 9.")
+    if shapes[_FILES[0]][0] < shapes[_FILES[2]][0]:
+        raise UserError(
+            f"{folder} has {shapes[_FILES[0]][0]} images in {_FILES[0]} and {shapes[_FILES[2]][0]} in {_FILES[2]}: are "
+            "the files of training and test swapped?"
+        )
+
+
+def check_idx(path: Path) -> tuple[int, ...]:
+    """The shape of the array in an idx file of bytes, whose length must be what its header says.
 
     The header is 0, 0, 8 (unsigned bytes), the number of dimensions, and each dimension as a big-endian int32.
 
@@ -100,15 +132,14 @@ def check_idx(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(4)
-        shape = file.read(4 * magic[3]) if len(magic) == 4 else b""
-    if len(magic) < 4 or magic[:3] != b"\0\0\x08" or len(shape) < 4 * magic[3]:
+        header = file.read(4 * magic[3]) if len(magic) == 4 else b""
+    if len(magic) < 4 or magic[:3] != b"\0\0\x08" or len(header) < 4 * magic[3]:
         raise UserError(f"{path} ({size} bytes) is not an idx file of bytes: delete it, and it is fetched again.")
-    expected = 4 + len(shape)
-    num_values = 1
-    for dimension in struct.unpack(f">{magic[3]}i", shape):
-        num_values *= dimension
-    if size != expected + num_values:
+    shape = struct.unpack(f">{magic[3]}I", header)
+    expected = 4 + len(header) + math.prod(shape)
+    if size != expected:
         raise UserError(
-            f"{path} has {size} bytes where its header says {expected + num_values}: it is cut short or damaged; "
+            f"{path} has {size} bytes where its header says {expected}: it is cut short or damaged; "
             "delete it, and it is fetched again."
         )
+    return shape

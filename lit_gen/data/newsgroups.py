@@ -4,8 +4,8 @@ from difflib import get_close_matches
 
 import torch
 
-from lit_gen.data.base import data_root
 from lit_gen.data.documents import TextDocuments, Texts, fetched
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 

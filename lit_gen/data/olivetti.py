@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from lit_gen.atomic_file import replacing
 from lit_gen.cache import cache_folder
 from lit_gen.data.array_file import load
-from lit_gen.data.base import Arrays, Part, data_root
+from lit_gen.data.base import Arrays, Part
 from lit_gen.data.images import ImageData
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 from lit_gen.randomness import make_generator
 
@@ -192,7 +193,7 @@ def read_faces(root: Path, download: bool) -> tuple[Tensor, str]:
     """
     file = root / "olivetti" / "olivetti_400x64x64.npy"
     array = load(file) if file.is_file() else fetched(file.parent, download)
-    if isinstance(array, dict) or array.shape != (NUM_FACES, SIDE, SIDE) or array.dtype != np.uint8:
+    if not isinstance(array, np.ndarray) or array.shape != (NUM_FACES, SIDE, SIDE) or array.dtype != np.uint8:
         raise UserError(f"{file} should hold one uint8 array of shape [{NUM_FACES}, {SIDE}, {SIDE}].")
     return torch.from_numpy(np.array(array)), str(file)
 

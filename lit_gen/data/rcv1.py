@@ -8,8 +8,9 @@ from scipy.sparse import csr_matrix
 
 from lit_gen.data.array_file import check_fraction
 from lit_gen.data.bag_of_words import most_frequent
-from lit_gen.data.base import Arrays, data_root
+from lit_gen.data.base import Arrays
 from lit_gen.data.documents import Documents, fetched, stratified
+from lit_gen.data.places import data_root
 from lit_gen.errors import UserError
 
 _NAMES = {

@@ -38,7 +38,7 @@ class Mixture(Distribution):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(..., Z) -> (...,), log-densities in nats. Each code meets all components."""
-        if isinstance(self.components, DiagonalNormal):
+        if isinstance(self.components, DiagonalNormal) and z.device.type != "mps":  # which has no double precision
             of_components = normal_log_probs(z, self.components)
         else:
             of_components = self.components.log_prob(z.unsqueeze(-2))
@@ -50,13 +50,15 @@ class Mixture(Distribution):
 def normal_log_probs(z: Tensor, components: DiagonalNormal) -> Tensor:
     """Codes (..., Z) and M normal distributions -> (..., M), the log-density of each code under each, in nats.
 
-    The squares are multiplied out, so that matrix products do the work and nothing of size (..., M, Z) is held. What
-    remains of large terms that nearly cancel is exact because they are held in double precision where there is one.
+    The squares are multiplied out, so that matrix products do the work and nothing of size (..., M, Z) is held. Their
+    large terms nearly cancel, which leaves 1e-16 (|z - c| / scale)^2 of rounding in double precision, c the mean of all
+    components: 1e-6 nats for codes ten from it under components of scale 1e-4.
     """
-    wide = torch.float32 if z.device.type == "mps" else torch.float64
+    wide = torch.float64
     precision = components.scale.to(wide).square().reciprocal()
-    codes, loc = z.to(wide), components.loc.to(wide)
-    at_zero = components.log_prob(torch.zeros_like(components.loc).to(wide))
+    centre = components.loc.detach().to(wide).mean(0)
+    codes, loc = z.to(wide) - centre, components.loc.to(wide) - centre
+    at_zero = DiagonalNormal(loc, components.scale.to(wide).expand_as(loc)).log_prob(torch.zeros_like(loc))
     with full_precision(z):
         exponent = codes @ (loc * precision).mT - 0.5 * (codes.square() @ precision.mT)
     return (at_zero + exponent).to(z.dtype)

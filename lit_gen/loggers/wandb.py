@@ -73,6 +73,8 @@ class WandbRun(WandbLogger):
         os.environ.setdefault("WANDB_SILENT", "true")
         # Its reports on itself wait for the server too, after the run's end and twice as long.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        if not os.environ.get("WANDB_MODE", "unset"):
+            del os.environ["WANDB_MODE"]  # empty means that it isn't set, which W&B refuses
         import wandb
 
         settings = wandb.setup().settings
@@ -110,6 +112,15 @@ class WandbRun(WandbLogger):
 
     def _is_on(self) -> bool:
         return self.experiment is self._experiment
+
+    def whereabouts(self) -> str:
+        """Where W&B's record of the run is, in a few words."""
+        run = self.experiment
+        if run is not self._experiment:
+            return "off"
+        if getattr(run, "offline", True) or not run.url:
+            return "offline, in the run folder's wandb/, for 'wandb sync'"
+        return str(run.url)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:

@@ -64,7 +64,9 @@ class LogPartition(NamedTuple):
 
 @torch.no_grad()
 def ais_log_weights(machine: BoltzmannMachine, base_bias: Tensor, temperatures: Tensor, num_chains: int) -> Tensor:
-    """Log importance weights of ``num_chains`` independent chains, (num_chains,) float64; E[exp(w)] = Z.
+    """Log importance weights of ``num_chains`` independent chains, (num_chains,); E[exp(w)] = Z.
+
+    Summed in float64; each temperature's term is computed in the machine's own precision.
 
     Salakhutdinov & Murray, On the Quantitative Analysis of Deep Belief Networks (2008), Eqs. 11-17,
     https://doi.org/10.1145/1390156.1390266. The machine at inverse temperature t has weights t W, hidden biases t c

@@ -79,5 +79,10 @@ class CodeRange(Metric):
         self.high = torch.maximum(self.high, z.detach().amax(0))
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """(Z,) least and (Z,) greatest values."""
+        """The least and the greatest values, (Z,) each, but of one coordinate (): see ``ends``."""
         return self.low, self.high
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """(Z,) least and (Z,) greatest values; of one coordinate too, of which torchmetrics makes scalars."""
+        low, high = self.compute()
+        return low.view(-1), high.view(-1)

@@ -35,27 +35,36 @@ class Cells:
         num_cells: K, at most N.
 
     Attributes:
-        centres: (K, D).
         share: (K,) float64, the share of the real examples in each cell.
     """
 
     def __init__(self, real: Tensor, num_cells: int) -> None:
-        real = real.flatten(1).float()
-        self.centres = real[torch.arange(num_cells, device=real.device) * len(real) // num_cells].clone()
+        # Distances don't change under a shift, and about the mean their expanded squares lose least to rounding.
+        self._shift = real.flatten(1).float().mean(0)
+        shifted = self._shifted(real)
+        self._centres = shifted[torch.arange(num_cells, device=real.device) * len(real) // num_cells].clone()
         cell = self.of(real)
         for _ in range(_MOST_ROUNDS):
             count = torch.bincount(cell, minlength=num_cells)
-            sums = torch.zeros_like(self.centres).index_add_(0, cell, real)
+            sums = torch.zeros_like(self._centres).index_add_(0, cell, shifted)
             # An empty cell's centre stays where it is.
-            self.centres = torch.where(count[:, None] > 0, sums / count.clamp_min(1)[:, None], self.centres)
+            self._centres = torch.where(count[:, None] > 0, sums / count.clamp_min(1)[:, None], self._centres)
             before, cell = cell, self.of(real)
             if torch.equal(cell, before):
                 break
         self.share = self.shares(real)
 
+    @property
+    def centres(self) -> Tensor:
+        """(K, D)."""
+        return self._centres + self._shift
+
+    def _shifted(self, x: Tensor) -> Tensor:
+        return x.flatten(1).float() - self._shift
+
     def of(self, x: Tensor) -> Tensor:
         """(B, D) -> (B,) the number of the cell whose centre is nearest."""
-        return torch.cdist(x.flatten(1).float(), self.centres).argmin(1)
+        return torch.cdist(self._shifted(x), self._centres).argmin(1)
 
     def shares(self, x: Tensor) -> Tensor:
         """(B, D) -> (K,) the shares of ``x`` in the cells."""

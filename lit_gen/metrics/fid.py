@@ -55,6 +55,9 @@ def _root(covariance: Tensor) -> Tensor:
 class FeatureMoments(Metric):
     """Streams the mean and covariance of features in float64: memory doesn't grow with the number of examples.
 
+    The covariance is the difference of two sums, so that a few times eps (mean / deviation)^2 of it is rounding: about
+    a thousandth where features lie a million deviations from 0.
+
     Args:
         num_features: D.
     """
@@ -90,6 +93,12 @@ class FeatureMoments(Metric):
         covariance = (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return Moments(mean, covariance, int(self.count))
 
+    def moments(self) -> Moments:
+        """As ``compute``, in the shapes of ``Moments`` for one feature too, of which torchmetrics makes scalars."""
+        mean, covariance, count = self.compute()
+        num_features = len(self.total)
+        return Moments(mean.view(num_features), covariance.view(num_features, num_features), count)
+
 
 class FrechetDistance(Metric):
     """Fréchet distance between real and generated features.
@@ -120,8 +129,8 @@ class FrechetDistance(Metric):
 
     def compute(self) -> Tensor:
         """The squared distance, a float64 scalar; see ``frechet_distance``."""
-        fake = self.fake.compute()
-        real = self.real.compute() if self.known_real is None else self.known_real
+        fake = self.fake.moments()
+        real = self.real.moments() if self.known_real is None else self.known_real
         return frechet_distance(Moments(real.mean.to(fake.mean), real.covariance.to(fake.mean), real.count), fake)
 
     def reset(self) -> None:

@@ -9,8 +9,12 @@ from torchmetrics.utilities import dim_zero_cat
 
 from lit_gen.errors import UserError
 
-_SAME = 1e-13
-"""Squared distances below this share of the points' own squares are rounding of float64: the points are the same."""
+_NEAR = 1e-4
+"""Pairs whose squared distance is below this share of the points' own squares are measured again by their difference.
+Of the others the expanded square is exact to 1e-11 of itself: sqrt(D) eps / 1e-4 for D in the thousands."""
+
+_PAIRS_NUMBERS = 2**22
+"""Numbers that are held for pairs which are measured again at a time."""
 
 
 class PrecisionRecallResult(NamedTuple):
@@ -66,7 +70,7 @@ def neighbour_radii(points: Tensor, num_neighbours: int, chunk_size: int = 1024)
 def in_balls(queries: Tensor, points: Tensor, radii: Tensor, chunk_size: int = 1024) -> InBalls:
     """What closed balls of radii (P,) about points (P, D) hold of queries (Q, D). Memory as in ``neighbour_radii``."""
     queries, points = _prepared(queries), _prepared(points)
-    # Distances keep under a shift, and near the origin the expanded square loses least to rounding.
+    # Distances keep under a shift, and near the origin fewest pairs have to be measured again.
     centre = points.mean(0)
     queries, points, squared_radii = queries - centre, points - centre, radii.to(points).square()
     # The same point may be told twice with rounding in between: a billionth of the radius is none.
@@ -119,10 +123,14 @@ def _prepared(points: Tensor) -> Tensor:
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(A, D), (B, D) -> (A, B); those of equal points are exactly 0."""
+    """(A, D), (B, D) -> (A, B), each to 1e-11 of itself; those of equal points are exactly 0."""
     a_squares, b_squares = a.square().sum(1, keepdim=True), b.square().sum(1)
     squares = torch.addmm(a_squares + b_squares, a, b.T, alpha=-2)
-    return squares.masked_fill_(squares <= _SAME * (a_squares + b_squares), 0)
+    rows, columns = (squares <= _NEAR * (a_squares + b_squares)).nonzero(as_tuple=True)
+    size = max(1, _PAIRS_NUMBERS // a.shape[1])
+    for row, column in zip(rows.split(size), columns.split(size), strict=True):
+        squares[row, column] = (a[row] - b[column]).square().sum(1)
+    return squares
 
 
 class PrecisionRecall(Metric):

@@ -23,8 +23,9 @@ class PrincipalComponents(NamedTuple):
         mean: (D,).
         components: (k, D), orthonormal rows by falling variance; in each the entry of the greatest size is positive,
             which is scikit-learn's convention.
-        eigenvalues: (D,), the covariance's, falling, at least 0; the first k are the components' variances, and the sum
-            of the others is the squared error of the N examples' reconstructions, summed and divided by N - 1.
+        eigenvalues: (D,), the covariance's, falling, 0 where only rounding would be left; the first k are the
+            components' variances, and the sum of the others is the squared error of the N examples' reconstructions,
+            summed and divided by N - 1.
     """
 
     mean: Tensor
@@ -38,6 +39,39 @@ class PrincipalComponents(NamedTuple):
     def decode(self, z: Tensor) -> Tensor:
         """(B, k) -> (B, D)."""
         return torch.addmm(self.mean, z, self.components)
+
+
+class Rounding(NamedTuple):
+    """How far the eigenvalues of a covariance may be off because numbers were rounded.
+
+    Of two sources the worse counts. Products: an inner product of B numbers is off by a share of at most sqrt(B) u of
+    its terms' sizes with high probability, u half the machine epsilon (Higham & Mary, A New Approach to Probabilistic
+    Rounding Error Analysis, 2019, Theorem 2.4, https://doi.org/10.1137/18M1226312), and no eigenvalue moves farther
+    than the matrix (Weyl): by about sqrt(B) u times the largest eigenvalue. On data of low rank, in 2 to 300 dimensions
+    and batches of 20 to 20,000, the largest error was a seventh of that. Data: rounding to the nearest number
+    moves an x by up to eps |x| / 2, which makes a variance of up to eps^2 E[x^2] / 4 where there was none.
+
+    Attributes:
+        products: sqrt(B) u of the largest batch.
+        data: machine epsilon of the data.
+    """
+
+    products: float = 0.0
+    data: float = 0.0
+
+    def variance(self, moments: Moments, eigenvalues: Tensor) -> Tensor:
+        """A scalar, up to which the covariance's eigenvalues, (D,) ascending, are no variance of the examples."""
+        solver = len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+        of_products = eigenvalues[-1].clamp_min(0) * max(self.products, solver)
+        largest_square = (moments.mean.square() + moments.covariance.diagonal()).max()
+        return torch.maximum(of_products, self.data**2 / 4 * largest_square)
+
+
+def _eps_of_values(x: Tensor) -> float:
+    """The machine epsilon of the precision that the values come in, though they may be held in a wider one."""
+    if x.dtype == torch.float64 and not torch.equal(x.float().double(), x):
+        return torch.finfo(torch.float64).eps
+    return torch.finfo(torch.float32).eps
 
 
 class StreamingMoments:
@@ -57,6 +91,8 @@ class StreamingMoments:
     def __init__(self, num_features: int, device: torch.device | str = "cpu") -> None:
         self.count = 0
         self.mean = torch.zeros(num_features, dtype=torch.float64, device=device)
+        self.rounding = Rounding()
+        """Of the batches of this rank."""
         self._scatter = torch.zeros(num_features, num_features, dtype=torch.float64, device=device)
 
     @torch.no_grad()
@@ -73,7 +109,10 @@ class StreamingMoments:
         x = x.flatten(1).to(device)
         if x.shape[1] != len(self.mean):
             raise ValueError(f"expected examples of {len(self.mean)} elements, got {x.shape[1]}")
+        data_eps = _eps_of_values(x)
         x = x.double() if device.type != "cpu" else x.to(torch.promote_types(x.dtype, torch.float32))
+        products = len(x) ** 0.5 * torch.finfo(x.dtype).eps / 2
+        self.rounding = Rounding(max(self.rounding.products, products), max(self.rounding.data, data_eps))
         with torch.autocast(device.type, enabled=False):
             # Twice: the first mean is rounded to the data's precision, and far from 0 what is left of it counts.
             shift = x.mean(0)
@@ -103,6 +142,7 @@ class StreamingMoments:
         if world_size() == 1:
             return self
         whole = StreamingMoments(len(self.mean), self.mean.device)
+        whole.rounding = self.rounding
         sums = torch.cat([self.mean * self.count, self.mean.new_tensor([self.count])])
         sum_over_ranks(sums)
         whole.count = round(sums[-1].item())
@@ -122,13 +162,19 @@ class StreamingMoments:
         covariance = (self._scatter.triu() + self._scatter.triu(1).T) / (self.count - 1)
         return Moments(self.mean.clone(), covariance, self.count)
 
-    def state_dict(self) -> dict[str, Tensor | int]:
+    def state_dict(self) -> dict[str, Tensor | int | float]:
         """What ``load_state_dict`` goes on from."""
-        return {"count": self.count, "mean": self.mean, "scatter": self._scatter}
+        return {
+            "count": self.count,
+            "mean": self.mean,
+            "scatter": self._scatter,
+            **{f"rounding_of_{name}": value for name, value in self.rounding._asdict().items()},
+        }
 
-    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor | int | float]) -> None:
         """Go on where another has stopped, on this one's device."""
         self.count = state["count"]
+        self.rounding = Rounding(*(state.get(f"rounding_of_{name}", 0.0) for name in Rounding._fields))
         self.mean = state["mean"].to(self.mean.device, copy=True)
         self._scatter = state["scatter"].to(self.mean.device, copy=True)
 
@@ -153,8 +199,13 @@ def check_num_components(num_components: int, num_dimensions: int, num_examples:
         )
 
 
-def principal_components(moments: Moments, num_components: int) -> PrincipalComponents:
+def principal_components(
+    moments: Moments, num_components: int, rounding: Rounding | None = None
+) -> PrincipalComponents:
     """The eigenvectors of a covariance with the greatest eigenvalues, float64.
+
+    Eigenvalues that ``rounding`` explains, negative ones among them, are given as 0; None stands for moments that are
+    exact in double precision.
 
     Jolliffe, Principal Component Analysis (2002), Section 1.1; as the linear code of least squared error: Bourlard &
     Kamp (1988), https://doi.org/10.1007/BF00332918
@@ -166,9 +217,8 @@ def principal_components(moments: Moments, num_components: int) -> PrincipalComp
     eigenvalues, vectors = torch.linalg.eigh(moments.covariance)
     components = vectors.T.flip(0)[:num_components]
     largest = components.gather(1, components.abs().argmax(1, keepdim=True))
-    # Where the data have no variance, rounding leaves eigenvalues of order eps, some of them negative.
-    rounding = eigenvalues[-1] * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
-    eigenvalues = torch.where(eigenvalues > rounding, eigenvalues, 0.0)
+    noise = (Rounding() if rounding is None else rounding).variance(moments, eigenvalues)
+    eigenvalues = torch.where(eigenvalues > noise, eigenvalues, 0.0)
     return PrincipalComponents(moments.mean, components * largest.sign(), eigenvalues.flip(0))
 
 
@@ -183,7 +233,7 @@ def fit_principal_components(batches: Iterable[Batch], num_components: int) -> P
             device = batch.x.device if batch.x.device.type != "mps" else "cpu"
             moments = StreamingMoments(batch.x[0].numel(), device)
         moments.update(batch.x)
-    found = agreed(principal_components(moments.over_ranks().compute(), num_components))
+    found = agreed(principal_components(moments.over_ranks().compute(), num_components, moments.rounding))
     return PrincipalComponents(*(value.to(torch.get_default_dtype()) for value in found))
 
 

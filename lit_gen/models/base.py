@@ -1,13 +1,35 @@
 """What every generative LightningModule shares: named noise, and one road for the terms of a loss."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lit_gen.distributed import sum_over_ranks
+from lit_gen.models.noise_by_example import NoiseByExample
 from lit_gen.randomness import derive_seed, run_seed, seed_torch
+
+_PURPOSES = {"validation_step": "val", "test_step": "test", "predict_step": "predict"}
+
+
+def _with_noise_by_example(step: Callable, purpose: str) -> Callable:
+    """A model's evaluation step with its draws tied to the examples' numbers, where the batch tells them."""
+
+    @wraps(step)
+    def tied(self, batch, batch_idx=0, *rest):
+        numbered = isinstance(getattr(batch, "index", None), Tensor)
+        if not numbered or self.__dict__.get("_is_in_step", False):  # a test step is often the validation step
+            return step(self, batch, batch_idx, *rest)
+        self.__dict__["_is_in_step"] = True
+        try:
+            seed = derive_seed(run_seed(), purpose, "by example")
+            return self._noise(purpose).run(lambda batch: step(self, batch, batch_idx, *rest), batch, seed)
+        finally:
+            self.__dict__["_is_in_step"] = False
+
+    return tied
 
 
 class GenerativeModel(LightningModule):
@@ -19,11 +41,17 @@ class GenerativeModel(LightningModule):
     ``val/<name>`` and ``test/<name>``, each the mean over the whole split with every example counted once.
 
     Torch's global generators are seeded before each step from the run's seed, the rank, the purpose and the number of
-    the step: two ranks never draw the same noise, and a resumed run draws what the unbroken one would have.
+    the step: two ranks never draw the same noise, and a resumed run draws what the unbroken one would have. What a
+    ``validation_step``, ``test_step`` or ``predict_step`` draws is tied to the examples' numbers instead (see
+    ``NoiseByExample``), so that its terms don't depend on the batch size, the order or the number of processes; to find
+    out how its draws lie, the first batch's step is run three times more. A step must do nothing but give its terms.
     """
 
     progress_bar_terms: tuple[str, ...] = ("loss",)
     """Names of the terms that the progress bar shows."""
+
+    protocols: Mapping[str, str] = {}
+    """The line that states how each logged evaluation term was measured, by the term's name."""
 
     _of_train_noise: tuple[str, torch.device] | None = None
 
@@ -34,6 +62,32 @@ class GenerativeModel(LightningModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        for step, purpose in _PURPOSES.items():
+            if step in vars(cls):
+                setattr(cls, step, _with_noise_by_example(vars(cls)[step], purpose))
+
+    def _noise(self, purpose: str) -> NoiseByExample:
+        """What is known of the draws of the step for that purpose."""
+        return self.__dict__.setdefault("_noises", {}).setdefault(purpose, NoiseByExample())
+
+    def draws_in_words(self) -> str:
+        """What is drawn for each example in evaluation, for the protocols: "1 draw of z"."""
+        return "noise"
+
+    def _protocol(self, split: str, count: int) -> str:
+        """How the terms of a split, of which there were so many examples, were measured."""
+        noise = self._noise(split)
+        if not noise.draws:
+            return f"mean over {count:,} {split} examples"
+        tie = (
+            f"tied to the example's number, seed {run_seed()}"
+            if noise.is_tied
+            else f"of seed {run_seed()}, which depends on batch size and number of processes"
+        )
+        return f"mean over {count:,} {split} examples; {self.draws_in_words()} each, {tie}"
 
     def _seed_step(self, purpose: str, step: int) -> None:
         seed_torch(derive_seed(run_seed(), purpose, self.global_rank, step), self.device)
@@ -82,6 +136,7 @@ class GenerativeModel(LightningModule):
             # Equal on all ranks already; sync_dist takes the mean of equal values and spares Lightning's warning.
             self.log(f"{split}/{name}", mean, sync_dist=True, batch_size=1, prog_bar=shown)
             means[name] = mean.item()
+            self.protocols = {**self.protocols, f"{split}/{name}": self._protocol(split, int(count))}
         self._forget_evaluation()
         return means
 

@@ -1,18 +1,16 @@
 """Steps of an optimizer as functions of the weights they start from, so that gradients pass through them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer, Rprop
+from torch.optim import SGD, Optimizer, Rprop
 
 from lit_gen.distributed import mean_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.models.gradients import parameters_of
-
-TINY = 1e-30
-"""Added to an optimizer's state: the square root of a zero has no derivative, and single precision doesn't feel it."""
 
 
 def check_differentiable(optimizer: Optimizer) -> None:
@@ -53,10 +51,22 @@ def look_ahead(optimizer: Optimizer, loss: Callable[[list[Tensor]], Tensor], num
         for tensor, gradient in zip(moved, mean_over_ranks(gradients), strict=True):
             if gradient is not None:
                 tensor.retain_grad()  # lets a tensor that is no leaf have a gradient without a warning
-                tensor.grad = gradient
-        type(copy).step(copy)
+                tensor.grad = _off_zero(gradient)
+        _begin_momentum(copy)
+        with _double_by_default():
+            type(copy).step(copy)
         tensors = moved
     return tensors
+
+
+def _off_zero(gradient: Tensor) -> Tensor:
+    """The gradient with a tiny number in the place of each zero.
+
+    The root of a second moment that is zero, as of a unit that never fires, has no derivative. The number's square is
+    just above the least that the precision holds, so that no step is felt to be another: Adam's is lr / eps of it.
+    """
+    least = 100 * torch.finfo(gradient.dtype).tiny ** 0.5
+    return gradient + (gradient == 0).to(gradient.dtype) * least
 
 
 def _copy_of(optimizer: Optimizer) -> Optimizer:
@@ -81,16 +91,43 @@ def _take_over(optimizer: Optimizer, tensors: Sequence[Tensor]) -> None:
     for group in optimizer.param_groups:
         own = [next(place) for _ in group["params"]]
         for before, after in zip(group["params"], own, strict=True):
-            state[after] = {name: _copied(value) for name, value in optimizer.state.get(before, {}).items()}
+            state[after] = {name: _copied(name, value) for name, value in optimizer.state.get(before, {}).items()}
         group["params"] = own
     optimizer.state.clear()
     optimizer.state.update(state)
 
 
-def _copied(value: Any) -> Any:
+def _copied(name: str, value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
-    if value.is_floating_point():
-        # A count of steps goes into bias corrections, which torch takes in double precision where it is a number.
-        return value + TINY if value.dim() else value.to(torch.float64, copy=True)
-    return value.clone()
+    # It goes into bias corrections, which torch takes in double precision where it is a number.
+    return value.to(torch.float64, copy=True) if name == "step" else value.clone()
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """An optimizer begins its count of steps in the default precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _begin_momentum(optimizer: Optimizer) -> None:
+    """Give SGD's first step the momentum from which it is what it should be, with its gradient.
+
+    Torch begins with a copy of the first gradient that has been cut off from the graph.
+    """
+    if not isinstance(optimizer, SGD):
+        return
+    for group in optimizer.param_groups:
+        momentum, dampening = group["momentum"], group["dampening"]
+        for tensor in group["params"]:
+            if momentum == 0 or tensor.grad is None or optimizer.state[tensor].get("momentum_buffer") is not None:
+                continue
+            direction = -tensor.grad if group["maximize"] else tensor.grad
+            direction = direction + group["weight_decay"] * tensor
+            # momentum * buffer + (1 - dampening) * direction, which is then taken, is the direction itself.
+            optimizer.state[tensor]["momentum_buffer"] = direction * (dampening / momentum)

@@ -26,7 +26,10 @@ class ManualOptimizationModel(GenerativeModel):
 
     - one batch is one global step, however many optimizers step in it: ``max_steps`` and the intervals of checkpoints
       count batches;
-    - over several processes each step's gradient is that of one process on the joint batch, under plain ``ddp``;
+    - over several processes each step's gradient is the mean of theirs, under plain ``ddp``: that of one process on the
+      joint batch where a term is of single examples, or gathers the batch itself, as batch norms and minibatch features
+      do. What takes examples together within a process sees others than one process would: packs (``Packed``),
+      minibatch features of groups, codes that are exchanged (``FactorVAE``);
     - gradient clipping and accumulation, which Lightning refuses to do for manual optimization, work, also with a
       loss scaler: gradients are averaged over the ranks, then unscaled, then clipped, then stepped with;
     - learning-rate schedules count batches.

@@ -15,7 +15,9 @@ class Packed(Wrapper):
     in generative adversarial networks (2018), https://arxiv.org/abs/1712.04086
 
     In training m must divide the batch. In evaluation the last pack is filled up with the examples before it, so that
-    every example is judged: (ceil(B / m),) scores.
+    every example is judged: (ceil(B / m),) scores, which depend on the examples that come together. Over several
+    processes a pack is of one process's examples, every world_size-th of the joint batch: other packs than one process
+    would make, of the same distribution.
 
     Args:
         network: the discriminator of packs: its inputs have m times as many channels, or numbers, as an example.

@@ -32,7 +32,7 @@ class Pretrained(nn.Module):
         part = {name[len(prefix) + 1 :]: value for name, value in state.items() if name.startswith(f"{prefix}.")}
         if not part:
             roots = ", ".join(dict.fromkeys(name.split(".")[0] for name in state))
-            raise UserError(f"{checkpoint} has no weights named {prefix}.…; there are {roots}.")
+            raise UserError(f"{checkpoint} has no weights named {prefix}.…; there are {roots or 'none at all'}.")
         try:
             network.load_state_dict(part)
         except RuntimeError as error:

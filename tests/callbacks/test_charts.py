@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lit_gen.callbacks import charts
 from lit_gen.callbacks.charts import curves_and_samples, histograms, square_around, strip, surface
 from lit_gen.errors import UserError
 
@@ -74,3 +75,20 @@ def test_square_around():
     assert square_around(torch.tensor([[0.0, 1.0], [10.0, 3.0]])) == [(-2, 12), (-5, 9)]
     ((low, high),) = square_around(torch.zeros(3, 1))
     assert low < 0 < high
+
+
+def test_curves_have_a_panel_for_each_term_and_far_apart_values_a_logarithmic_axis(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "_image", lambda figure: drawn.append(figure))
+    falling = charts.Curve(np.arange(40.0), np.geomspace(1e3, 1, 40))
+    flat = charts.Curve(np.array([39.0]), np.array([-1.0]))
+    gap = charts.Curve(np.arange(3.0), np.array([1.0, np.nan, np.inf]))
+    panels = {"loss": {"train": falling}, "kl": {"train": falling, "val": flat}, "c": {"val": gap}, "d": {"val": gap}}
+    charts.curves(panels, "step", {"kl": "nats"})
+    axes = drawn[0].axes
+    assert [axis.get_title() for axis in axes] == list(panels)
+    assert [axis.get_yscale() for axis in axes] == ["log", "linear", "linear", "linear"]
+    assert [axis.get_ylabel() for axis in axes] == ["", "nats", "", ""]
+    assert [len(axis.get_lines()) for axis in axes] == [1, 2, 1, 1]
+    assert {axis.get_xlabel() for axis in axes} == {"step"}
+    assert len({axis.get_xlim() for axis in axes}) == 1, "one course of training"

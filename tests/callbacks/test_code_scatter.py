@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -6,6 +5,7 @@ from PIL import Image
 from lit_gen.callbacks.code_scatter import CodeScatter
 from lit_gen.callbacks.scatter import scatter
 from lit_gen.errors import UserError
+from tests.callbacks.shown import shows
 
 
 def test_pictures_of_the_test_split_and_of_validation(make_trainer, labelled_data, linear_model, tmp_path):
@@ -21,17 +21,16 @@ def test_pictures_of_the_test_split_and_of_validation(make_trainer, labelled_dat
     ]
     with torch.no_grad():
         expected = scatter(
-            model.eval().encode(data.x), label=data.label, names=data.class_names, title="24 test examples"
+            model.eval().encode(data.x), label=data.label, names=data.class_names, title="24 test examples", axis="z"
         )
-    drawn = Image.open(tmp_path / "samples" / "codes_test_0000012.png")
-    assert (np.asarray(drawn) == np.asarray(expected)).all()
+    assert shows(tmp_path / "samples" / "codes_test_0000012.png", expected)
 
 
 def test_a_few_points_of_many(make_trainer, labelled_data, linear_model, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "lit_gen.callbacks.code_scatter.scatter",
-        lambda points, label, names, title: seen.append((points, label, title)) or Image.new("RGB", (1, 1)),
+        lambda points, label, names, title, axis: seen.append((points, label, title)) or Image.new("RGB", (1, 1)),
     )
     model, data = linear_model(), labelled_data()
     make_trainer(CodeScatter(num_points=10)).test(model, data, verbose=False)

@@ -3,11 +3,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lit_gen.callbacks.completions import Completions
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.errors import UserError
+from tests.callbacks.shown import grid_in
 
 
 @pytest.fixture
@@ -29,10 +29,9 @@ def completing(linear_model):
 def test_a_row_has_the_given_part_completions_and_the_truth(make_trainer, completing, small_data, tmp_path):
     data = small_data(batch_size=3)
     make_trainer(Completions(num_examples=5, num_completions=4, every_n_epochs=2), max_epochs=4).fit(completing(), data)
-    first, second = (np.asarray(Image.open(path)) for path in sorted((tmp_path / "samples").iterdir()))
+    side = 4 * 16 + 4
+    first, second = (grid_in(path, 6 * side, 5 * side) for path in sorted((tmp_path / "samples").iterdir()))
     assert (first == second).all()  # of the same noise, for this model doesn't learn
-    side = 4 * 8 + 4
-    assert first.shape == (5 * side, 6 * side)
     x = data.x[:5]
     given = torch.cat([x[:, :, :2], torch.full_like(x[:, :, 2:], 0.5)], 2)
     assert (first[:, :side] == np.asarray(image_grid(given, 1))).all()

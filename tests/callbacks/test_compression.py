@@ -19,6 +19,7 @@ from lit_gen.metrics.code_quantization import UniformQuantizer
 from lit_gen.metrics.frame_coder import FrameCoder, jpeg_of_size
 from lit_gen.metrics.psnr import psnr_db
 from lit_gen.models.autoencoders.pca import PCA
+from tests.callbacks.shown import place_of
 
 CONFIG = Path("conf/autoencoders/compression_photograph.yaml")
 
@@ -113,10 +114,9 @@ def test_the_pictures_are_there(make_trainer, model, frames, tmp_path):
     assert set(written) == {"compression", "compression_china", "compression_flower"}
     overview = np.asarray(Image.open(written["compression"]))
     first, second = (whole_frames(p.pixels, (8, 8)).numpy() for p in frames.photographs)
-    assert (overview[2:42, 2:42] == first).all()
-    assert (overview[2 + 58 : 42 + 58, 2:42] == second).all()  # a row is 40 pixels, 14 of text and 4 of margin
     decoded = through_file(_coder_of_training_range(model, frames, 4), frames.photographs[1].pixels[:40, :40]).image
-    assert (overview[60:100, 2 + 2 * 44 : 2 + 2 * 44 + 40] == decoded.numpy()).all()
+    of_first, of_second, of_decoded = (place_of(overview, patch) for patch in (first, second, decoded.numpy()))
+    assert of_first[1] == of_second[1] < of_decoded[1] and of_first[0] < of_second[0] == of_decoded[0]
 
 
 def _coder_of_training_range(model, frames, bits) -> FrameCoder:
@@ -140,7 +140,7 @@ def test_two_processes_agree_with_one(tmp_path):
 def test_captions_leave_the_pictures_as_they_are():
     small, large = torch.full((10, 12), 7, dtype=torch.uint8), torch.full((20, 30), 9, dtype=torch.uint8)
     picture = np.asarray(captioned([[(small, "a"), (large, "b")], [(large, "c"), (small, "d")]]))
-    assert (picture == 7).sum() >= 2 * small.numel() and (picture[2:22, 36:66] == 9).all()
+    assert (picture == 7).sum() >= 2 * small.numel() and place_of(picture, large.numpy())[1] > 12
 
 
 def test_what_it_cannot_do_is_said_at_once(make_trainer, linear_model, small_data, frames):

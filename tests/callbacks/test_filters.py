@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -6,6 +5,7 @@ from PIL import Image
 from lit_gen.callbacks.filters import Filters, signed_images
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.errors import UserError
+from tests.callbacks.shown import shows
 
 
 @pytest.fixture
@@ -42,8 +42,7 @@ def test_picture_of_the_first_filters(make_trainer, filtering_model, small_data,
     model = filtering_model(dim=5)
     make_trainer(Filters(num_filters=4, diverging=diverging), max_epochs=1).fit(model, small_data(num=16))
     picture = Image.open(tmp_path / "samples" / "filters_0000002.png")
-    expected = image_grid(signed_images(model.filters()[:4].detach(), diverging))
-    assert (np.asarray(picture) == np.asarray(expected)).all()
+    assert shows(picture, image_grid(signed_images(model.filters()[:4].detach(), diverging)))
     assert picture.mode == ("RGB" if diverging else "L")
 
 

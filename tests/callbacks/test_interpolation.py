@@ -1,11 +1,10 @@
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lit_gen.callbacks.interpolation import Interpolation
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.errors import UserError
+from tests.callbacks.shown import grid_in, shows
 
 
 def test_each_row_goes_straight_from_one_code_to_the_other(make_trainer, linear_model, small_data, tmp_path):
@@ -17,15 +16,14 @@ def test_each_row_goes_straight_from_one_code_to_the_other(make_trainer, linear_
         for a, b in ((0, 1), (2, 3)):
             line = torch.stack([codes[a], (codes[a] + codes[b]) / 2, codes[b]])
             cells += [data.x[a : a + 1], model.decode(line), data.x[b : b + 1]]
-    picture = Image.open(tmp_path / "samples" / "interpolation_0000003.png")
-    difference = np.asarray(picture).astype(int) - np.asarray(image_grid(torch.cat(cells), 5))
-    assert abs(difference).max() <= 1  # rounding of the middle
+    picture = tmp_path / "samples" / "interpolation_0000003.png"
+    assert shows(picture, image_grid(torch.cat(cells), 5), tolerance=1)  # rounding of the middle
 
 
 def test_as_many_pairs_as_there_are_examples_for(make_trainer, linear_model, small_data, tmp_path):
     make_trainer(Interpolation(num_steps=2), max_epochs=1).fit(linear_model(), small_data(num=5))
-    picture = Image.open(tmp_path / "samples" / "interpolation_0000001.png")
-    assert picture.size == (4 * 36, 2 * 36)
+    grid = grid_in(tmp_path / "samples" / "interpolation_0000001.png", 4 * 68, 2 * 68)
+    assert (grid[::68] == 255).all() and (grid[:, ::68] == 255).all(), "two rows of four"
     with pytest.raises(UserError, match="at least two validation examples"):
         make_trainer(Interpolation(), max_epochs=1).fit(linear_model(), small_data(num=1))
 

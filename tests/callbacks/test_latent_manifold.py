@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -7,6 +6,7 @@ from lit_gen.callbacks.latent_manifold import LatentManifold
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
+from tests.callbacks.shown import shows
 
 
 def test_the_grid_decodes_the_priors_quantiles_right_and_up(make_trainer, linear_model, small_data, tmp_path):
@@ -17,13 +17,13 @@ def test_the_grid_decodes_the_priors_quantiles_right_and_up(make_trainer, linear
          for row in range(3) for column in range(3)]  # fmt: skip
     with torch.no_grad():
         expected = image_grid(model.eval().decode(torch.tensor(z)), 3, padding=0)
-    picture = Image.open(tmp_path / "samples" / "manifold_0000003.png")
-    assert (np.asarray(picture) == np.asarray(expected)).all()
+    assert shows(tmp_path / "samples" / "manifold_0000003.png", expected)
 
 
 def test_points_are_drawn_too(make_trainer, linear_model, small_data, tmp_path):
     make_trainer(LatentManifold(), max_epochs=1).fit(linear_model((2,)), small_data((2,)))
-    assert Image.open(tmp_path / "samples" / "manifold_0000003.png").size == (600, 620)
+    width, height = Image.open(tmp_path / "samples" / "manifold_0000003.png").size
+    assert width == 600 and height > 620
 
 
 def test_another_dimension_is_refused_before_training(make_trainer, linear_model, small_data):

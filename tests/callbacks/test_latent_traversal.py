@@ -1,11 +1,10 @@
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lit_gen.callbacks.latent_traversal import LatentTraversal
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.errors import UserError
+from tests.callbacks.shown import shows
 
 
 def test_each_row_moves_one_coordinate_of_the_examples_code(make_trainer, linear_model, small_data, tmp_path):
@@ -21,8 +20,7 @@ def test_each_row_moves_one_coordinate_of_the_examples_code(make_trainer, linear
                 moved = code.clone()
                 moved[row] = value
                 cells.append(model.decode(moved[None]))
-    picture = Image.open(tmp_path / "samples" / "traversal_0000003.png")
-    assert (np.asarray(picture) == np.asarray(image_grid(torch.cat(cells), 4))).all()
+    assert shows(tmp_path / "samples" / "traversal_0000003.png", image_grid(torch.cat(cells), 4))
 
 
 def test_numbers_out_of_range_are_told():

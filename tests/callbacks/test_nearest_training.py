@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lit_gen.callbacks.nearest_training import NearestTraining, _nearer
 from lit_gen.callbacks.real_examples import examples_at, real_examples
@@ -15,6 +14,7 @@ from lit_gen.errors import UserError
 from lit_gen.metrics.features.lenet import LeNet
 from lit_gen.metrics.nearest_neighbours import Neighbours, nearest_neighbours
 from tests.callbacks.drawing import Draws
+from tests.callbacks.shown import grid_in
 
 DIGITS = Digits(num_validation=300, eval_batch_size=128)
 TRAIN = torch.cat([batch.x for batch in DIGITS.reference_loader("train")])
@@ -63,15 +63,14 @@ def test_the_picture_shows_each_sample_and_its_nearest(make_trainer, tmp_path):
     ratio(make_trainer, lambda num: copies[torch.arange(num) % 3], num_pictured=3, num_neighbours=4, batch_size=200)
     (file,) = (tmp_path / "samples").iterdir()
     assert file.name.startswith("nearest_training_test_")
-    side = 32 + 4
-    picture = torch.from_numpy(np.asarray(Image.open(file)).copy())
-    assert picture.shape == (3 * side, 6 * side)
+    side = 64 + 4
+    picture = torch.from_numpy(grid_in(file, 6 * side, 3 * side).copy())
     cells = picture.view(3, side, 6, side).permute(0, 2, 1, 3)[..., 2:-2, 2:-2]
     nearest = nearest_neighbours(copies.flatten(1), TRAIN.flatten(1), 4).index
     for row in range(3):
         shown = [copies[row, 0], torch.ones(8, 8), *TRAIN[nearest[row], 0]]
         for cell, image in zip(cells[row], shown, strict=True):
-            big = (image * 255).round().repeat_interleave(4, 0).repeat_interleave(4, 1)
+            big = (image * 255).round().repeat_interleave(8, 0).repeat_interleave(8, 1)
             assert torch.equal(cell.float(), big)
     assert torch.equal(cells[:, 0], cells[:, 2])
 

@@ -6,16 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from lit_gen.callbacks.neighbours import KNNAccuracy, Retrieval
 from lit_gen.callbacks.pictures import image_grid
 from lit_gen.cli.main import main
 from lit_gen.errors import UserError
+from tests.callbacks.shown import shows
 
 SCRIPT = Path(__file__).with_name("neighbours_of_one_rank.py")
 
@@ -74,8 +73,7 @@ def test_the_picture_has_the_query_on_the_left(make_trainer, labelled_data, line
         gap = torch.ones(1, 1, 4, 4)
         rows += [data.x[query : query + 1], gap, data.train.x[nearest[0]], gap, data.train.x[nearest[1]]]
     expected = image_grid(torch.cat(rows), 11)
-    picture = Image.open(tmp_path / "samples" / "retrieval_test_0000000.png")
-    assert (np.asarray(picture) == np.asarray(expected)).all()
+    assert shows(tmp_path / "samples" / "retrieval_test_0000000.png", expected)
 
 
 def test_points_are_retrieved_without_a_picture(make_trainer, labelled_data, linear_model, tmp_path):

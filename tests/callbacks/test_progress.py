@@ -1,17 +1,61 @@
+import fcntl
 import io
+import os
+import pty
 import re
+import struct
+import termios
+import threading
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from itertools import pairwise
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
-from lit_gen.callbacks.progress import Progress, _clock
+from lit_gen.callbacks.progress import Progress
+from lit_gen.callbacks.progress_display import Lines
+from lit_gen.cli.lean import NoProfiler
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+@contextmanager
+def pseudo_terminal(width: int) -> Iterator[list[str]]:
+    """Within the block stdout is a terminal of that width; the list then holds every line as it stood on the screen."""
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    received, lines = [], []
+
+    def read() -> None:
+        while True:
+            try:
+                if not (part := os.read(reader, 65536)):
+                    return
+            except OSError:  # how Linux says that the other end is closed
+                return
+            received.append(part)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    kept = os.dup(1)
+    os.dup2(writer, 1)  # the width is asked of the process's own output
+    os.close(writer)
+    try:
+        with open(os.dup(1), "w", encoding="utf-8") as stream, redirect_stdout(stream):
+            yield lines
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        thread.join()
+        os.close(reader)
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(received).decode())
+        lines += [line for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 @pytest.fixture
@@ -40,7 +84,7 @@ def test_the_bar_shows_the_terms_the_speed_and_the_time_left(make_trainer, linea
     with redirect_stdout(terminal):
         make_trainer(Progress(), max_epochs=2).fit(Slow(), small_data())
     shown = terminal.getvalue()
-    assert re.search(r"training .*epoch 1 of 2  loss [\d.]+  \d+ images/s  0:0[01] left", shown)
+    assert re.search(r"training .*epoch 1 of 2  step \d  loss [\d.]+  \d+ images/s  0:0[01] left", shown)
     assert "epoch 2 of 2" in shown and "epoch 3" not in shown and "validating" in shown
     assert "distance" not in shown, "it is no term of the progress bar"
 
@@ -71,7 +115,7 @@ def test_a_failure_closes_the_bar(make_trainer, linear_model, small_data, termin
     progress = Progress()
     with redirect_stdout(terminal), pytest.raises(RuntimeError):
         make_trainer(progress).fit(Broken(), small_data())
-    assert progress._bar is None and "validating" in terminal.getvalue()
+    assert progress._display is None and "validating" in terminal.getvalue()
 
 
 def test_validation_does_not_count_as_training(make_trainer, linear_model, small_data):
@@ -106,10 +150,6 @@ def test_the_rate_is_over_all_ranks():
     assert progress.examples_per_second == 200
 
 
-def test_time_left_reads_as_a_clock():
-    assert [_clock(s) for s in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
-
-
 def test_the_quiet_bar_costs_next_to_nothing(linear_model, make_trainer):
     progress = Progress()
     trainer, model = make_trainer(progress), linear_model()
@@ -120,3 +160,86 @@ def test_the_quiet_bar_costs_next_to_nothing(linear_model, make_trainer):
         progress.on_train_batch_start(trainer, model, batch, index)
         progress.on_train_batch_end(trainer, model, None, batch, index)
     assert (time.perf_counter() - begin) / 2000 < 50e-6
+
+
+class Game(Callback):
+    """Shows as many terms as a game with three players does."""
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        time.sleep(0.12)
+        for name in ("discriminator_loss", "generator_loss", "real_score", "fake_score"):
+            pl_module.log(f"train/{name}", -12345.678, prog_bar=True)
+
+
+@pytest.mark.parametrize(
+    ("width", "whole"), [(80, "discriminator_loss -1.235e+04"), (60, "left"), (40, "epoch 1 of 2")]
+)
+def test_at_any_width_the_bar_and_its_numbers_are_whole(
+    make_trainer, linear_model, small_data, monkeypatch, width, whole
+):
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    with pseudo_terminal(width) as lines:
+        make_trainer(Game(), Progress(), max_epochs=2).fit(linear_model(), small_data())
+    assert lines and max(len(line.rstrip()) for line in lines) < width, lines
+    numbers = (
+        r"(epoch \d of 2|step \d|discriminator_loss -1\.235e\+04|[\d,]+ images/s|\d+:\d\d (left|so far)|loss [\d.]+)"
+    )
+    for line in lines:
+        shown = [part for part in re.split(r"[ \u2500-\u257f]{2,}", line.strip()) if part]
+        assert shown[0] in ("training", "validating"), line
+        assert all(re.fullmatch(numbers, part.strip("\u2500\u2501\u257a\u2578 ")) for part in shown[1:]), line
+    assert any(whole in line for line in lines)
+    assert any("\u2501" in line for line in lines), "there is a bar"
+
+
+def test_without_a_terminal_a_line_a_minute(make_trainer, linear_model, small_data, monkeypatch):
+    told, seconds = [], iter(range(0, 100000, 7))
+    monkeypatch.setattr(
+        "lit_gen.callbacks.progress.display_for_this_output", lambda: Lines(lambda: next(seconds), told.append)
+    )
+    monkeypatch.setattr(Lines, "seconds_between", 0.0)  # every batch asks the clock, which then moves on by 7 s
+    make_trainer(Progress(), max_epochs=10, limit_val_batches=0).fit(linear_model(), small_data())
+    assert len(told) >= 3
+    line = r"(\d):(\d\d)  training  epoch \d+ of 10  step \d+  loss [\d.]+  [\d,]+ images/s  \d:\d\d left"
+    found = [re.fullmatch(line, one) for one in told]
+    assert all(found), told
+    times = [60 * int(one[1]) + int(one[2]) for one in found]
+    assert all(60 <= after - before < 60 + 7 + 7 for before, after in pairwise(times)), times
+
+
+class Measuring(Callback):
+    """Works at the end of a test until something is shown."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def on_test_epoch_end(self, trainer, pl_module) -> None:
+        until = time.monotonic() + 20
+        while not any("Measuring" in line for line in self.told) and time.monotonic() < until:
+            time.sleep(0.05)
+
+
+def test_a_long_measurement_shows_which_it_is_and_that_it_lives(make_trainer, linear_model, small_data, monkeypatch):
+    told, began = [], time.monotonic()
+    hurried = lambda: 60 * (time.monotonic() - began)  # noqa: E731
+    monkeypatch.setattr("lit_gen.callbacks.progress.display_for_this_output", lambda: Lines(hurried, told.append))
+    trainer = make_trainer(Measuring(told), Progress(), profiler=NoProfiler())
+    trainer.test(linear_model(), small_data(), verbose=False)
+    assert any(re.fullmatch(r"\d:\d\d  testing  Measuring  .* so far  batch 3 of 3", line) for line in told), told
+    assert "profile" not in vars(trainer.profiler), "nobody watches any more"
+
+
+def test_max_time_has_a_time_left(make_trainer, linear_model, small_data):
+    from lit_gen.callbacks.progress import _fraction
+
+    shares = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, *args):
+            time.sleep(0.05)
+            shares.append(_fraction(trainer))
+
+    make_trainer(Look(), max_epochs=-1, max_time={"seconds": 1}).fit(linear_model(), small_data())
+    assert shares == sorted(shares) and shares[0] < 0.3 and 0.8 < shares[-1] <= 1.0

@@ -55,7 +55,8 @@ def test_a_picture_at_validation_and_a_figure(make_trainer, tmp_path):
     assert trainer.callback_metrics["val/wasserstein1_100"] > 0
     pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert pictures == ["quantiles_0000002.png", "quantiles_0000004.png"]
-    assert Image.open(tmp_path / "samples" / pictures[0]).size == (1200, 500)
+    width, height = Image.open(tmp_path / "samples" / pictures[0]).size
+    assert width == 1200 and height > 500
 
 
 def test_samples_lie_by_their_latents_whichever_way():

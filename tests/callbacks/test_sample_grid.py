@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -6,6 +5,7 @@ from PIL import Image
 from lit_gen.callbacks.sample_grid import SampleGrid
 from lit_gen.errors import UserError
 from lit_gen.models.base import GenerativeModel
+from tests.callbacks.shown import grid_in
 
 
 def names(folder):
@@ -30,10 +30,11 @@ def test_every_picture_starts_from_the_same_noise(make_trainer, linear_model, sm
     model = linear_model()
     model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=0.0)
     make_trainer(SampleGrid(), max_epochs=2).fit(model, small_data())
-    pictures = [np.asarray(Image.open(file)) for file in sorted((tmp_path / "samples").iterdir())]
+    side = 8 * 68
+    pictures = [grid_in(file, side, side) for file in sorted((tmp_path / "samples").iterdir())]
     assert len(pictures) == 3 and all((picture == pictures[0]).all() for picture in pictures)
     make_trainer(SampleGrid(seed=1), max_epochs=1).fit(model, small_data())
-    assert (np.asarray(Image.open(tmp_path / "samples" / "samples_0000000.png")) != pictures[0]).any()
+    assert (grid_in(tmp_path / "samples" / "samples_0000000.png", side, side) != pictures[0]).any()
 
 
 def test_training_is_the_same_with_and_without_pictures(make_trainer, linear_model, small_data):
@@ -70,7 +71,7 @@ def test_samples_are_drawn_in_evaluation_mode_and_the_modes_come_back(make_train
 def test_points_are_drawn_beside_the_data(make_trainer, linear_model, small_data, tmp_path):
     make_trainer(SampleGrid(num_points=50), max_epochs=1).fit(linear_model((2,)), small_data((2,), num=100))
     width, height = Image.open(tmp_path / "samples" / "samples_0000000.png").size
-    assert (width, height) == (1200, 620)
+    assert width == 1200 and height > 620
 
 
 def test_a_model_without_samples_is_refused_at_once(make_trainer, linear_model, small_data):

@@ -90,3 +90,9 @@ def test_drawing_leaves_no_figure_open():
     import matplotlib.pyplot as plt
 
     assert plt.get_fignums() == []
+
+
+def test_a_class_may_be_called_anything():
+    points, label = torch.randn(12, 2), torch.arange(12) % 4
+    names = ["$a^$", "_hidden", "caf\udce9\x07", "50 % of {x}"]
+    assert scatter(points, label=label, names=names).size == (800, 620)

@@ -73,7 +73,12 @@ def test_a_stage_is_refused_before_the_first_one_trains(refused_fit):
     assert "stage 'fine_tuned': trainer.log_every_n_steps must be at least 1, got 0" in told
 
 
-@pytest.mark.parametrize("ends", ["--trainer.max_steps=2", "--trainer.max_time=00:00:00:01"])
+TIMER = "{class_path: lightning.pytorch.callbacks.Timer, init_args: {duration: '00:00:00:01'}}"
+
+
+@pytest.mark.parametrize(
+    "ends", ["--trainer.max_steps=2", "--trainer.max_time=00:00:00:01", f"--trainer.callbacks=[{TIMER}]"]
+)
 def test_a_run_without_an_end_says_so(tmp_path, capsys, ends):
     words = ["fit", "--config", VAE, "--trainer.max_epochs=-1", "--trainer.callbacks=[]", "--wandb=false"]
     words += ["--trainer.limit_val_batches=1", f"--runs={tmp_path}"]

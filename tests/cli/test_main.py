@@ -47,9 +47,10 @@ def test_list_names_families_configs_and_papers(capsys):
     assert front.main(["list"]) == 0
     told = capsys.readouterr().out
     assert "\nvaes\n" in f"\n{told}"
-    assert "vae_mnist.yaml" in told
+    assert "\n  vaes/vae_mnist\n" in told
     assert "https://arxiv.org/abs/1312.6114" in told
-    assert "conf/data" not in told
+    assert "\n  data/mnist\n" not in told, "a part is no config"
+    assert "data/mnist, " in told.splitlines()[-1]
 
 
 def test_list_of_an_unknown_family(capsys):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lit_gen.cli.lightning_verbs import LitGenCLI
-from lit_gen.cli.parser import full_path
+from lit_gen.cli.interpolation import full_path
+from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.errors import UserError
 
 CONFIG = "conf/vaes/vae_digits.yaml"
@@ -66,7 +66,7 @@ MISTAKES = {
     "--trainer.max_epoch=3": "'trainer.max_epoch'; the nearest right one is 'trainer.max_epochs'",
     "--model.encoder.activatio=relu": "no key 'activatio'; the nearest right one is 'activation'",
     "--modle.beta=3": "the nearest right one is 'model.beta'",
-    "--model.prior.dim=many": "model: dim: Expected a int. Got value: many",
+    "--model.prior.dim=many": "model: dim: Expected an int. Got value: many",
     "--trainer.max_epochs=many": "trainer.max_epochs",
     "--config=nowhere.yaml": "nowhere.yaml",
     "--data=nowhere.yaml": "there is no file nowhere.yaml",

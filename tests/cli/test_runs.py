@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 
+from lit_gen.cli.interpolation import expand
 from lit_gen.cli.main import main
 
 CONFIG = "conf/vaes/vae_digits.yaml"
@@ -66,10 +68,66 @@ def test_the_cross_entropy_of_grey_pixels_is_not_called_a_likelihood(tmp_path, b
 
 def test_config_is_resolved_and_trains_again(run, tmp_path):
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert "${" not in (run / "config.yaml").read_text()
+    assert "in_shape: ${data.image_shape}  # [1, 8, 8]\n" in (run / "config.yaml").read_text()
     assert config["name"] == "vae_digits"
     again = ["fit", "--config", str(run / "config.yaml"), f"--runs={tmp_path}", "--trainer.fast_dev_run=1"]
     assert main(again) == 0
+
+
+def stored_in(run: Path) -> tuple[str, str]:
+    """The config in the run's folder and that in its checkpoint."""
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return (run / "config.yaml").read_text(), checkpoint["lit_gen_config"]
+
+
+def test_checkpoints_hold_values_where_the_runs_config_holds_interpolations(run):
+    kept, resolved = stored_in(run)
+    assert "${" not in resolved
+    assert "${" in kept
+    config = OmegaConf.create(expand(yaml.safe_load(kept)))
+    assert OmegaConf.to_container(config, resolve=True) == yaml.safe_load(resolved)
+
+
+QUICK = ["--trainer.max_steps=2", "--trainer.callbacks=[]", "--trainer.limit_test_batches=1", "--wandb=false"]
+
+CHANGES = {
+    "--model.prior.dim=4": [("encoder", "out_shape", 4), ("decoder", "in_shape", 4), ("prior", "dim", 4)],
+    "--data.image_shape=[1,16,16]": [("encoder", "in_shape", [1, 16, 16]), ("decoder", "out_shape", [1, 16, 16])],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_runs_own_config_is_changed_and_run_again(run, tmp_path, change):
+    config = run / "config.yaml"
+    for words in ([change], []):  # the second time from the changed run's own config
+        runs = tmp_path / str(len(words))
+        assert main(["fit", "--config", str(config), f"--runs={runs}", *QUICK, *words]) == 0
+        (again,) = runs.glob("*/*")
+        config = again / "config.yaml"
+        kept, resolved = (yaml.safe_load(text)["model"]["init_args"] for text in stored_in(again))
+        for part, key, value in CHANGES[change]:
+            assert resolved[part]["init_args"][key] == value
+        assert kept["encoder"]["init_args"]["in_shape"] == "${data.image_shape}"
+
+
+def test_an_interpolation_that_was_overridden_stays_a_value(tmp_path):
+    words = ["--model.encoder.in_shape=[1,8,8]", f"--runs={tmp_path}", *QUICK]
+    assert main(["fit", "--config", CONFIG, *words]) == 0
+    (run,) = tmp_path.glob("*/*")
+    kept = yaml.safe_load(stored_in(run)[0])["model"]["init_args"]
+    assert kept["encoder"]["init_args"]["in_shape"] == [1, 8, 8]
+    assert kept["decoder"]["init_args"]["out_shape"] == "${data.image_shape}"
+
+
+def test_a_run_folder_is_named_as_a_config(run, tmp_path):
+    assert main(["fit", "--config", str(run), f"--runs={tmp_path}", "--trainer.fast_dev_run=1"]) == 0
+    assert [path.parent.name for path in tmp_path.glob("*/*")] == ["vae_digits"]
+
+
+def test_runs_may_lie_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["fit", "--config", CONFIG, "--runs=~/runs", "--trainer.fast_dev_run=1", "--wandb=false"]) == 0
+    assert len(list((tmp_path / "runs").glob("vae_digits/*"))) == 1
 
 
 def test_same_seed_same_run(run, tmp_path):
@@ -191,7 +249,7 @@ def test_sample_writes_each_format(run, tmp_path, out):
     if out == "folder":
         pictures = sorted((tmp_path / out).iterdir())
         assert [path.name for path in pictures] == [f"{number:06d}.png" for number in range(5)]
-        assert Image.open(pictures[0]).size[0] >= 8
+        assert all(Image.open(path).size == (8, 8) for path in pictures)
     elif out.endswith("npz"):
         samples = np.load(tmp_path / out)["samples"]
         assert samples.shape == (5, 1, 8, 8)

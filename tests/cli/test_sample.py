@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from lit_gen.cli.main import main
+from lit_gen.cli.sample import background_of, image_at
 from lit_gen.data.digits import Digits
+from lit_gen.data.image_folder import ImageFolder
 
 SHORT = ["--trainer.max_steps=20", "--trainer.callbacks=[]", "--wandb=false", "--trainer.limit_val_batches=1"]
 
@@ -108,6 +111,29 @@ def test_a_picture_is_completed(run, picture, digit, tmp_path, rows):
     assert kept == 8 or drawn[:, 0, kept:].std(0).sum() > 0
 
 
+def test_a_given_picture_is_read_as_pictures_in_folders_are(run, tmp_path, monkeypatch, capsys):
+    """Turned upright, and with the background of the run's data behind what is transparent."""
+    monkeypatch.setenv("LIT_GEN_CACHE", str(tmp_path / "cache"))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 2), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    (tmp_path / "own").mkdir()
+    for name in ("0", "1"):
+        Image.fromarray(pixels, "LA").save(tmp_path / "own" / f"{name}.png", exif=exif)
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    for background in ("white", "black"):
+        options = {"path": str(tmp_path / "own"), "background": background}
+        data = ImageFolder(image_shape=(1, 8, 8), test_fraction=0.5, **options)
+        config = yaml.safe_load(checkpoint["lit_gen_config"])
+        config["data"] = {"class_path": "lit_gen.data.ImageFolder", "init_args": options}
+        torch.save({**checkpoint, "lit_gen_config": yaml.safe_dump(config)}, tmp_path / f"{background}.ckpt")
+        assert background_of(tmp_path / f"{background}.ckpt") == background
+        x = image_at(tmp_path / "own" / "0.png", (1, 8, 8), background)
+        assert torch.equal(x, next(iter(data.reference_loader("test"))).x[0])
+        assert f"transparency laid over {background} in 1 of 1 pictures (0.png)" in capsys.readouterr().out
+    assert background_of(run) == "white"
+
+
 def test_a_completion_makes_a_grid(run, picture, tmp_path):
     out = tmp_path / "grid.png"
     assert main(["sample", "--ckpt", str(run), "--num", "4", "--given", str(picture), "--out", str(out)]) == 0
@@ -131,10 +157,14 @@ def test_mistakes_are_told_in_one_line(run, run_of_classes, vae_run, picture, tm
     small, text = tmp_path / "small.png", tmp_path / "text.png"
     Image.new("L", (7, 8)).save(small)
     text.write_text("not a picture")
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "mask.png")
     for where, options, told in [
         (run, ["--given", str(small)], "7 x 8 pixels, but this model's images are 8 x 8"),
-        (run, ["--given", str(tmp_path / "none.png")], "cannot read the picture"),
-        (run, ["--given", str(text)], "cannot read the picture"),
+        (run, ["--given", str(tmp_path / "none.png")], "cannot be read as an image"),
+        (run, ["--given", str(text)], "cannot be read as an image"),
+        (run, ["--given", str(tmp_path / "deep.png")], "more than 8 bits a channel (I;16): convert it to 8 bits."),
+        (run, ["--given", str(tmp_path / "mask.png")], "no value above 1, where 255 is white: multiply its values"),
         (run, ["--given", str(picture), "--rows", "9"], "8 rows can't have 9 of them given"),
         (run, ["--rows", "3"], "name it with --given"),
         (run, ["--label", "3"], "conditioned on none"),

@@ -105,11 +105,28 @@ def test_weights_are_those_of_the_earlier_stages(run):
 def test_config_of_the_run_makes_the_same_run(run, tmp_path):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert [item["name"] for item in config["stages"]] == [name[2:] for name in NAMES]
-    assert "${" not in (run / "config.yaml").read_text()
+    assert "in_shape: ${data.image_shape}  # [1, 8, 8]\n" in (run / "config.yaml").read_text()
     assert "data" in config
     assert all("data" not in item for item in config["stages"]), "what all stages share stands once"
     assert main(["fit", "--config", str(run / "config.yaml"), f"--runs={tmp_path}"]) == 0
     assert summary(only_run(tmp_path))["figures"] == summary(run)["figures"]
+
+
+def test_a_runs_own_config_is_changed_and_run_again(two, tmp_path):
+    config = two
+    for runs, words in (("first", []), ("second", ["--data.image_shape=[1,16,16]"]), ("third", [])):
+        assert main(["fit", "--config", str(config), *SHORT, *words, f"--runs={tmp_path / runs}"]) == 0
+        changed = only_run(tmp_path / runs)
+        config = changed / "config.yaml"
+        side = 8 if runs == "first" else 16
+        assert config.read_text().count(f"in_shape: ${{data.image_shape}}  # [1, {side}, {side}]\n") == 1, (
+            "it is shared"
+        )
+        for stage in ("1_one", "2_two"):
+            state = torch.load(changed / "stages" / stage / "checkpoints" / "last.ckpt", weights_only=True)[
+                "state_dict"
+            ]
+            assert {tensor.shape[1] for tensor in state.values() if tensor.dim() == 2} == {side * side, 12}
 
 
 def test_config_of_a_stage_is_that_of_a_run_from_scratch(run, tmp_path):

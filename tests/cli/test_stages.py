@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from lit_gen.cli.stages import laid_over, read
+from lit_gen.cli.stages import laid_over, nearest, read, whole
 from lit_gen.errors import UserError
 
 CONFIG = """
@@ -160,3 +160,21 @@ def test_two_files_with_stages(config, tmp_path):
     other.write_text(CONFIG)
     with pytest.raises(UserError, match="both have stages"):
         read(["--config", str(config), "--config", str(other)])
+
+
+def test_the_whole_runs_config_keeps_interpolations_by_stage(config):
+    """Equal words that stand for other values are not what the stages share."""
+    text = "a: ${{data.size}}\ndata: {{init_args: {{size: {0}}}}}\nb: ${{data.init_args.size}}\n"
+    one, two = read(["--config", str(config)])
+    equal = whole([one, two], {"one": text.format(1), "two": text.format(1)})
+    assert equal.startswith("a: ${data.size}  # 1\n")
+    assert equal.count("${data.size}") == 1
+    other = whole([one, two], {"one": text.format(1), "two": text.format(2)})
+    assert "  a: ${data.size}  # 1\n" in other
+    assert "  a: ${data.size}  # 2\n" in other
+
+
+def test_nearest_names():
+    assert nearest("tow", ["one", "two"]) == "; the nearest is 'two'"
+    assert nearest("xyzzy", ["one"]) == "; there is one"
+    assert nearest("xyzzy", []) == "; there are none"

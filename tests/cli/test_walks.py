@@ -96,9 +96,14 @@ def test_pictures_and_folders(run, tmp_path):
             assert main(["sample", "--ckpt", str(run), "--num", "5", "--out", str(out), *options]) == 0
         assert Image.open(tmp_path / f"{name}.png").size[0] > 100
     if run.parent.name != "gan_ring":
-        cell = 8 * 4 + 4
-        assert Image.open(tmp_path / "walk.png").size == (8 * cell, 5 * cell)
-        assert Image.open(tmp_path / "sum.png").size == (4 * cell, 5 * cell)
+        cell = 64 + 4
+        for name, columns in (("walk", 8), ("sum", 4)):
+            width, height = Image.open(tmp_path / f"{name}.png").size
+            assert width > columns * cell and height > 5 * cell, "the grid, its labels and a title"
+        plain = tmp_path / "plain.png"
+        scaled = ["--scale", "2", "--interpolate", "lerp", "--num", "5"]
+        assert main(["sample", "--ckpt", str(run), "--out", str(plain), *scaled]) == 0
+        assert Image.open(plain).size[1] < 5 * cell
         assert len(list((tmp_path / "walk").iterdir())) == 40 and len(list((tmp_path / "sum").iterdir())) == 9
 
 
@@ -107,7 +112,7 @@ def test_the_sum_stands_amid_its_variations():
     members = [torch.full((2, 1, 32, 32), 0.1), torch.full((1, 1, 32, 32), 0.2)]
     averages = torch.tensor([0.3, 0.4]).view(2, 1, 1, 1).expand(2, 1, 32, 32)
     samples = torch.cat([torch.zeros(1), torch.linspace(0.5, 0.9, 8)]).view(9, 1, 1, 1).expand(9, 1, 32, 32)
-    cells = np.asarray(walks.sum_picture(members, averages, samples))[18::36, 18::36] / 255
+    cells = np.asarray(walks.sum_picture(members, averages, samples))[34::68, 34::68] / 255
     around = np.linspace(0.5, 0.9, 8)
     block = [around[:3], [around[3], 0, around[4]], around[5:]]
     np.testing.assert_allclose(cells, [[0.1, 0.1, 0.3], [0.2, 1, 0.4], *block], atol=0.003)

@@ -1,5 +1,7 @@
 """Images in NumPy files."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,49 @@ def test_npz_with_labels_and_a_test_file(tmp_path):
     batch = next(iter(data.train_dataloader()))
     assert torch.equal(batch.label, batch.index % 4)
     assert torch.equal(batch.x, torch.from_numpy(IMAGES)[batch.index] / 255)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, np.float32, np.float64, ">i4", ">f8"])
+@pytest.mark.parametrize("max_value", [1, 15, 16, 200, 255, 65535])
+def test_the_value_that_is_white_may_be_any(tmp_path, dtype, max_value):
+    highest = min(max_value, 255) if dtype == np.uint8 else max_value
+    array = np.random.default_rng(0).integers(0, highest + 1, (20, 1, 4, 5)).astype(dtype)
+    np.save(tmp_path / "x.npy", array)
+    data = ArrayFile(str(tmp_path / "x.npy"), (1, 4, 5), max_value=max_value)
+    x = torch.cat([batch.x for split in ("train", "test") for batch in data.reference_loader(split)])
+    expected = (array.astype(np.float64) / max_value).astype(np.float32)
+    np.testing.assert_allclose(x.numpy(), expected, rtol=1e-6)
+    assert data.description().remarks == [f"values divided by max_value {max_value}"]
+    assert np.array_equal(np.load(tmp_path / "x.npy"), array), "the file stays as it is"
+
+
+def test_masks_of_bytes_are_what_masks_of_bools_are(tmp_path):
+    masks = IMAGES[:, :1] > 100
+    np.save(tmp_path / "bool.npy", masks)
+    np.save(tmp_path / "byte.npy", masks.astype(np.uint8))
+    bools = ArrayFile(str(tmp_path / "bool.npy"), (1, 4, 5))
+    bytes_ = ArrayFile(str(tmp_path / "byte.npy"), (1, 4, 5), max_value=1)
+    assert bools.fingerprint("train") == bytes_.fingerprint("train")
+
+
+def test_dark_images_are_read_once_the_config_says_that_they_are(tmp_path):
+    np.save(tmp_path / "dark.npy", IMAGES // 32)
+    with pytest.raises(UserError, match=r"no value above 7, where 255 is white: .* 7 or \(if they are so dark\) 255"):
+        ArrayFile(str(tmp_path / "dark.npy"), (3, 4, 5)).setup()
+    data = ArrayFile(str(tmp_path / "dark.npy"), (3, 4, 5), max_value=255)
+    assert data.description().values == (0, 7 / 255)
+    one_bright = IMAGES // 32
+    one_bright[-1, 0, 0, 0] = 17  # a test image
+    np.save(tmp_path / "dark.npy", one_bright)
+    ArrayFile(str(tmp_path / "dark.npy"), (3, 4, 5)).setup()
+
+
+def test_other_members_of_an_archive_are_not_read(tmp_path):
+    np.savez(tmp_path / "x.npz", x=IMAGES, odd=np.array([{}, 1], dtype=object))
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as file:
+        file.writestr("readme.txt", "hello")
+    data = ArrayFile(str(tmp_path / "x.npz"), (3, 4, 5))
+    assert data.description().passed_over["arrays not asked for"].first == ["odd", "readme.txt"]
 
 
 def test_a_path_is_found_in_the_working_folder_and_under_the_root(tmp_path, monkeypatch):
@@ -95,7 +140,7 @@ def test_bad_files_are_named_with_what_would_be_right(tmp_path):
         (good, {"labels_key": "y"}, "without labels"),
         (saved("nan.npy", np.save, spoilt), {}, "nan.npy holds 2 values that are NaN or infinite"),
         (saved("big.npy", np.save, IMAGES.astype(np.float32)), {}, r"big.npy holds values from 0 to 255"),
-        (saved("int.npy", np.save, IMAGES.astype(np.int64)), {}, "holds int64: images must be uint8"),
+        (saved("int.npy", np.save, IMAGES.astype(np.int64)), {}, "holds int64 from 0 to 255: images must be uint8"),
         (saved("flat.npy", np.save, IMAGES[:, 0, 0]), {}, r"has shape \[20, 5\]"),
         (saved("grey.npy", np.save, IMAGES[:, 0]), {}, "asks for 3 channels"),
         (saved("both.npy", np.save, IMAGES[:, :, :, :3]), {}, "channels first or last"),

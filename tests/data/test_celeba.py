@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_gen.data import image_folder
+from lit_gen.data import decoded_files
 from lit_gen.data.celeba import CelebA
 from lit_gen.errors import UserError
 
@@ -72,14 +72,14 @@ def test_an_attribute_is_the_label(folder):
 
 def test_images_are_decoded_once_for_each_cut(folder, monkeypatch):
     count = 0
-    real = image_folder.decode
+    real = decoded_files.decode
 
     def counting(*args):
         nonlocal count
         count += 1
         return real(*args)
 
-    monkeypatch.setattr(image_folder, "decode", counting)
+    monkeypatch.setattr(decoded_files, "decode", counting)
     for _ in range(2):
         CelebA(root=str(folder.parent), image_shape=(3, 8, 8)).prepare_data()
     assert count == 10

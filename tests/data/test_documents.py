@@ -56,6 +56,25 @@ def test_a_folder_of_categories(corpus):
         assert seen <= {"blue", *words.split()}
 
 
+def test_what_is_no_document_is_passed_over_and_said(corpus, tmp_path):
+    before = small(corpus)
+    before.setup()
+    for name in (".ipynb_checkpoints/a.txt", "sky/.ipynb_checkpoints/b.txt", "sky/.DS_Store", "README"):
+        (corpus / name).parent.mkdir(exist_ok=True)
+        (corpus / name).write_text("junk junk")
+    (corpus / "sky" / "numbers.txt").write_text("1 2 3")
+    (corpus / "sky" / "latin.txt").write_bytes("caf\u00e9 blue".encode("latin-1"))
+    (corpus / "sand").symlink_to(write_corpus(tmp_path / "elsewhere") / "soil")
+    data = small(corpus)
+    description = data.description()
+    assert data.class_names == ["sand", "sea", "sky", "soil"]
+    passed_over = {reason: entry.count for reason, entry in description.passed_over.items()}
+    assert passed_over.pop("documents without a word of the vocabulary") == 1
+    assert passed_over == {"hidden": 3, "beside the categories' folders": 1}
+    assert description.remarks == ["1 documents aren't UTF-8, and such bytes are skipped (sky/latin.txt)"]
+    assert sum(size.examples for size in description.splits.values()) == 45 + 20 + 1
+
+
 def test_the_split_has_its_share_of_every_category_and_stays(corpus):
     first, second = small(corpus), small(corpus)
     first.setup(), second.setup()

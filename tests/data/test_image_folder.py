@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_gen.data import image_folder
+from lit_gen.data import decoded_files
+from lit_gen.data.array_file import ArrayFile
 from lit_gen.data.image_folder import ImageFolder
 from lit_gen.errors import UserError
 
@@ -74,14 +75,14 @@ def test_class_folders_give_labels_also_for_a_test_folder(tmp_path):
 
 def test_images_are_decoded_once_until_something_changes(flat, cache, monkeypatch):
     count = 0
-    real = image_folder.decode
+    real = decoded_files.decode
 
     def counting(*args):
         nonlocal count
         count += 1
         return real(*args)
 
-    monkeypatch.setattr(image_folder, "decode", counting)
+    monkeypatch.setattr(decoded_files, "decode", counting)
     ImageFolder(flat, (3, 6, 6)).setup()
     assert count == 20
     ImageFolder(flat, (3, 6, 6), num_validation=3).setup()
@@ -96,6 +97,90 @@ def test_images_are_decoded_once_until_something_changes(flat, cache, monkeypatc
         file.write_bytes(file.read_bytes()[:200])
     assert 10 in reds(ImageFolder(flat, (3, 6, 6)), "train") + reds(ImageFolder(flat, (3, 6, 6)), "test")
     assert count == 80 and not list(cache.rglob("*.tmp"))
+
+
+def test_hidden_names_links_and_all_suffixes(tmp_path):
+    folder = tmp_path / "own"
+    for name in ("cat", "dog"):
+        for number, suffix in enumerate(("png", "jfif", "tga", "JPG", "webp", "bmp")):
+            save(folder / name / f"{number}.{suffix}", 40 * number)
+    save(folder / ".ipynb_checkpoints" / "0-checkpoint.png")
+    save(folder / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    save(folder / "dog" / "._0.png")
+    (folder / "notes.txt").write_text("hello")
+    save(tmp_path / "elsewhere" / "0.png")
+    (folder / "emu").symlink_to(tmp_path / "elsewhere")
+    (folder / "cat" / "linked.png").symlink_to(tmp_path / "elsewhere" / "0.png")
+    description = ImageFolder(str(folder), (3, 6, 6)).description()
+    assert sum(size.examples for size in description.splits.values()) == 6 + 6 + 1 + 1
+    assert description.splits["train"].classes == 3
+    assert {reason: entry.count for reason, entry in description.passed_over.items()} == {
+        "hidden": 3,
+        "without a suffix of a picture that Pillow reads": 1,
+    }
+
+
+def test_what_was_unusual_is_remembered_by_cached_runs(tmp_path, cache, monkeypatch):
+    save(tmp_path / "own" / "00.png", 250)
+    for number in range(1, 10):
+        save(tmp_path / "own" / f"{number:02}.png", 250)
+    Image.new("RGBA", (6, 6), (200, 0, 0, 0)).save(tmp_path / "own" / "03.png")
+    options = ({}, {"background": "black"})
+    first = [ImageFolder(str(tmp_path / "own"), (3, 6, 6), **option) for option in options]
+    remarks = [data.description().remarks for data in first]
+    assert remarks == [
+        [f"transparency laid over {colour} in 1 of 10 pictures (03.png)"] for colour in ("white", "black")
+    ]
+    assert first[0].fingerprint("train") != first[1].fingerprint("train"), "the background is a part of what is cached"
+
+    def never(*args):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(decoded_files, "decode", never)
+    again = [ImageFolder(str(tmp_path / "own"), (3, 6, 6), **option) for option in options]
+    assert [data.description().remarks for data in again] == remarks
+    monkeypatch.undo()
+    monkeypatch.setenv("LIT_GEN_CACHE", str(cache))
+    for file in cache.rglob("*.json"):
+        file.unlink()
+    assert ImageFolder(str(tmp_path / "own"), (3, 6, 6)).description().remarks == remarks[0]
+
+
+def test_pixels_of_a_folder_of_masks(tmp_path):
+    masks = np.random.default_rng(0).integers(0, 2, (20, 6, 6), dtype=np.uint8)
+    (tmp_path / "own").mkdir()
+    for number, mask in enumerate(masks):
+        Image.fromarray(mask).save(tmp_path / "own" / f"{number:02}.png")
+    with pytest.raises(UserError, match="no value above 1, where 255 is white: say by max_value"):
+        ImageFolder(str(tmp_path / "own"), (1, 6, 6)).setup()
+    data = ImageFolder(str(tmp_path / "own"), (1, 6, 6), max_value=1)
+    x = torch.cat([batch.x for split in ("train", "test") for batch in data.reference_loader(split)])
+    assert sorted(map(bytes, x.byte().numpy())) == sorted(map(bytes, masks))
+
+
+@pytest.mark.parametrize("side", [6, 40])
+def test_masks_are_seen_before_they_are_resized(tmp_path, side):
+    """One white pixel in a hundred is black once it is resized to a tenth, of 0 and 1."""
+    (tmp_path / "own").mkdir()
+    for number in range(10):
+        mask = np.zeros((60, 60), np.uint8)
+        mask[::10, ::10] = 1
+        Image.fromarray(mask).save(tmp_path / "own" / f"{number:02}.png")
+    np.save(tmp_path / "own.npy", np.stack([mask] * 10))
+    for data in (ImageFolder(str(tmp_path / "own"), (1, side, side)), ArrayFile(str(tmp_path / "own.npy"), (1, 6, 6))):
+        for _ in range(2):  # from the cache as well
+            with pytest.raises(UserError, match="no value above 1, where 255 is white"):
+                data.setup()
+
+
+def test_names_that_are_not_utf_8(tmp_path, flat):
+    folder = type(tmp_path)(flat)
+    expected = ImageFolder(flat, (3, 6, 6)).fingerprint("train")
+    os.rename(folder / "07.png", os.path.join(os.fsencode(folder), b"07\xff.png"))
+    os.rename(folder, os.fsencode(folder) + b"\xfe")
+    data = ImageFolder(flat + "\udcfe", (3, 6, 6))
+    assert data.fingerprint("train") == expected
+    assert data.description().origin == flat + r"\xfe"
 
 
 def test_bad_folders_and_images_are_named(tmp_path, flat):
@@ -113,7 +198,7 @@ def test_bad_folders_and_images_are_named(tmp_path, flat):
     whole = (folder / "03.png").read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"not an image"):
         (folder / "03.png").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"03.png cannot be read as an image") as caught:
+        with pytest.raises(UserError, match=r"03.png (cannot be read as an image|is empty \(0)") as caught:
             ImageFolder(flat, (3, 6, 6)).setup()
         assert "\n" not in str(caught.value)
     Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(folder / "03.png")

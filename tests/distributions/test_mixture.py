@@ -112,3 +112,18 @@ def test_it_starts_with_unit_variance():
 def test_numbers_below_one_are_refused(dim, num_components):
     with pytest.raises(UserError, match="must be at least 1, got 0"):
         MixturePrior(dim, num_components)
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+def test_narrow_components_far_from_zero_have_their_densities(offset):
+    """By differences in double precision; the expanded square about 0 would lose 1e-16 (offset / scale)^2 nats."""
+    torch.manual_seed(0)
+    loc = torch.randn(5, 3).double() + offset
+    scale = torch.full((5, 3), 1e-4).double()
+    z = (loc[:, None] + scale[:, None] * torch.randn(5, 4, 3).double()).flatten(0, 1)
+    found = normal_log_probs(z, DiagonalNormal(loc, scale))
+    standard = (z[:, None] - loc) / scale
+    expected = -0.5 * standard.square().sum(2) - 3 * (0.5 * math.log(2 * math.pi) + math.log(1e-4))
+    near = expected > -100
+    assert near.sum() >= 20
+    torch.testing.assert_close(found[near], expected[near], rtol=0, atol=1e-5)

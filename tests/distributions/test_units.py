@@ -87,6 +87,33 @@ def test_learned_std_is_a_parameter_and_a_fixed_one_is_saved():
     torch.testing.assert_close(learned.std, torch.full((3,), 0.5))
 
 
+def test_a_learned_std_stays_above_its_floor_and_can_come_back():
+    """A pixel that never varies would draw its deviation to 0, and its density to infinity."""
+    units = GaussianUnits(2, std=0.5, learned_std=True, min_std=0.01)
+    optimizer = torch.optim.SGD([units.log_std], lr=0.05)
+    still = torch.zeros(30, 2)  # all at the mean
+
+    def log_prob(x):
+        return units.log_base(x).mean() - units.log_normalizer(units.bias)
+
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-log_prob(still)).backward()
+        optimizer.step()
+    assert units.log_std.max() < math.log(0.01)
+    torch.testing.assert_close(units.std, torch.full((2,), 0.01))
+    assert log_prob(still).item() == pytest.approx(-2 * (math.log(0.01) + 0.5 * math.log(2 * math.pi)), rel=1e-5)
+    units.log_std.grad = None
+    (-log_prob(still + 0.05)).backward()
+    assert (units.log_std.grad < 0).all()  # up again
+
+
+@pytest.mark.parametrize("min_std", [0.0, -1.0, 0.6, math.nan])
+def test_a_floor_that_is_none_is_refused(min_std):
+    with pytest.raises(UserError, match="min_std"):
+        GaussianUnits(2, std=0.5, learned_std=True, min_std=min_std)
+
+
 def test_half_precision_inputs_are_summed_in_single():
     for units in (BernoulliUnits(5), GaussianUnits(5)):
         assert units.log_normalizer(torch.zeros(2, 5, dtype=torch.bfloat16)).dtype == torch.float32

@@ -49,3 +49,14 @@ def test_the_range_is_over_all_batches():
         metric.update(part)
     low, high = metric.compute()
     assert torch.equal(low, z.amin(0)) and torch.equal(high, z.amax(0))
+
+
+@pytest.mark.parametrize("num_coordinates", [1, 2])
+def test_a_range_has_an_end_for_each_coordinate(num_coordinates):
+    found = CodeRange(num_coordinates)
+    codes = torch.randn(20, num_coordinates)
+    for part in codes.split(7):
+        found.update(part)
+    low, high = found.ends()
+    assert torch.equal(low, codes.amin(0)) and torch.equal(high, codes.amax(0))
+    assert low.shape == high.shape == (num_coordinates,)

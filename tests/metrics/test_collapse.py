@@ -53,6 +53,17 @@ def test_cells_of_separate_clusters_are_the_clusters():
     assert cells.left_out(torch.cat([fake[2:], corners[[3, 3]]])) == pytest.approx(0.3)
 
 
+def test_cells_do_not_depend_on_where_the_examples_lie():
+    """By differences in double precision: about 0 an expanded square of single precision knows no units at 3000."""
+    real, fake = torch.randn(400, 8).double(), torch.randn(400, 8).double()
+    for offset in (0.0, 3000.0):
+        cells = Cells((real + offset).float(), 30)
+        x = (fake + offset).float()
+        nearest = (x.double()[:, None] - cells.centres.double()).square().sum(2).argmin(1)
+        assert (cells.of(x) == nearest).float().mean() > 0.995
+        assert cells.centres.sub(offset).abs().max() < 5
+
+
 @pytest.mark.parametrize("num_modes,least", [(1, 0.8), (2, 0.7), (4, 0.45)])
 def test_modes_that_are_left_out(num_modes, least):
     ring = Ring()

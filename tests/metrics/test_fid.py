@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lit_gen.metrics.fid import FeatureMoments, FrechetDistance, Moments, frechet_distance
+from lit_gen.metrics.moments_cache import read_moments, write_moments
 
 
 def random_covariance(dim: int, seed: int) -> torch.Tensor:
@@ -135,3 +136,37 @@ def test_metric_of_streams_and_of_known_moments():
 def test_metric_refuses_moments_of_another_extractor():
     with pytest.raises(ValueError, match="have 4 features, expected 5"):
         FrechetDistance(5, real=moments(features(9, 4, 0)))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_one_feature_is_a_feature_too(known):
+    """(m_a - m_b)^2 + (s_a - s_b)^2, computed by numpy."""
+    a, b = torch.randn(300, 1).double() * 2 + 5, torch.randn(200, 1).double() - 1
+    real = FeatureMoments(1)
+    real.update(a)
+    metric = FrechetDistance(1, real.moments() if known else None)
+    if not known:
+        metric.update(a, real=True)
+    metric.update(b, real=False)
+    x, y = a.numpy(), b.numpy()
+    expected = (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
+    assert float(metric.compute()) == pytest.approx(expected, rel=1e-10)
+    assert real.moments().mean.shape == (1,)
+    assert real.moments().covariance.shape == (1, 1)
+
+
+def test_one_features_moments_outlive_the_cache(tmp_path):
+    moments = FeatureMoments(1)
+    moments.update(torch.randn(10, 1))
+    write_moments(tmp_path / "one", moments.moments())
+    kept = read_moments(tmp_path / "one", 1)
+    assert torch.equal(kept.covariance, moments.moments().covariance)
+
+
+def test_features_that_never_vary():
+    """Equal constants are at distance 0, others at that of their means; no root of a rounding error is in it."""
+    for shift in (0.0, 3.0):
+        metric = FrechetDistance(4)
+        metric.update(torch.full((50, 4), 0.1), real=True)
+        metric.update(torch.full((60, 4), 0.1 + shift), real=False)
+        assert float(metric.compute()) == pytest.approx(4 * shift**2, rel=1e-6, abs=1e-7)

@@ -21,11 +21,32 @@ def test_neighbours_are_scikit_learns(distance, offset):
     found = nearest_neighbours(queries, reference, 9, distance, chunk_size=16)
     search = NearestNeighbors(n_neighbors=9, metric=distance, algorithm="brute").fit(reference.double().numpy())
     expected_distance, expected = search.kneighbors(queries.double().numpy())
-    if distance == "cosine" and offset:  # angles of 1e-3: below float32's resolution of a unit vector
-        np.testing.assert_allclose(found.distance, expected_distance, atol=1e-6)
-    else:
-        assert (found.index.numpy() == expected).all()
-        np.testing.assert_allclose(found.distance, expected_distance, rtol=1e-5, atol=1e-6)
+    assert (found.index.numpy() == expected).all()  # also of angles of 1e-3
+    np.testing.assert_allclose(found.distance, expected_distance, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1.0, 1e-2])
+def test_neighbours_within_groups_that_lie_far_apart(spread, dtype):
+    """Single precision's product knows nothing of distances within a group: sixty are equally near to it."""
+    ends = torch.tensor([-1e5, 1e5]).double()[:, None, None]
+    queries = (points(2 * 20, 5, 0).view(2, 20, 5).double() * spread + ends).flatten(0, 1).to(dtype)
+    reference = (points(2 * 60, 5, 1).view(2, 60, 5).double() * spread + ends).flatten(0, 1).to(dtype)
+    found = nearest_neighbours(queries, reference, 3, chunk_size=7)
+    distance = (queries.double()[:, None] - reference.double()).square().sum(2).sqrt()
+    expected = distance.sort(dim=1, stable=True)
+    assert torch.equal(found.index, expected.indices[:, :3])
+    torch.testing.assert_close(found.distance, expected.values[:, :3], rtol=1e-12, atol=0)
+
+
+def test_small_angles_are_told_apart():
+    """1 - cos of a millionth of a radian is 5e-13, which a cosine in double precision has three digits of."""
+    angles = torch.tensor([3e-6, 1e-6, 2e-6, 4e-6]).double()
+    reference = torch.stack([angles.cos(), angles.sin()], 1)
+    found = nearest_neighbours(torch.tensor([[2.0, 0.0]]).double(), reference, 4, "cosine")
+    assert found.index.tolist() == [[1, 2, 0, 3]]
+    expected = 2 * (torch.tensor([1e-6, 2e-6, 3e-6, 4e-6]).double() / 2).sin().square()
+    torch.testing.assert_close(found.distance[0], expected, rtol=1e-9, atol=0)
 
 
 def test_chunks_make_no_difference():

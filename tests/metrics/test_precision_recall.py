@@ -41,6 +41,27 @@ def test_meets_brute_force_at_any_chunk_size(k, k_density, chunk_size):
     assert 0 < found.precision < 1 and 0 < found.recall < 1 and 0 < found.coverage < 1
 
 
+@pytest.mark.parametrize("distance", [0.0, 1e3, 1e6])
+def test_ties_are_ties_where_balls_are_small_against_the_norm(distance):
+    """Two far groups on a grid of 2^-10, where many neighbours are equally near: against differences, exact there."""
+    generator = torch.Generator().manual_seed(0)
+
+    def group(count, sign):
+        return torch.randint(0, 6, (count, 3), generator=generator).double() * 2.0**-10 + sign * distance
+
+    real = torch.cat([group(40, 1), group(40, -1)])
+    fake = torch.cat([group(30, 1), group(30, -1)])
+    assert precision_recall(real, fake, 3, 5, 16) == pytest.approx(by_brute_force(real, fake, 3, 5), abs=1e-12)
+    assert precision_recall(real, fake, 1, 2) == pytest.approx(by_brute_force(real, fake, 1, 2), abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_radii_of_far_groups_are_those_of_differences(k):
+    points_of = torch.cat([points(50, 4, 0) * 1e-3 + 1e4, points(50, 4, 1) * 1e-3 - 1e4]).double()
+    distance = (points_of[:, None] - points_of).square().sum(2).sqrt().fill_diagonal_(torch.inf)
+    torch.testing.assert_close(neighbour_radii(points_of, k), distance.sort(1).values[:, k - 1], rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_meets_torch_fidelity(k):
     real, fake = points(700, dim=12), points(600, dim=12, seed=1) * 0.9 + 0.2

@@ -110,3 +110,42 @@ def test_what_cannot_be_is_refused_in_one_line():
         streamed(digits()[:1], 1).compute()
     with pytest.raises(ValueError, match="64 elements, got 63"):
         StreamingMoments(64).update(digits()[:, 1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("batch_size", "num_batches"), [(20, 20), (200, 5), (5000, 1)])
+@pytest.mark.parametrize(("num_dimensions", "rank"), [(2, 1), (3, 2), (8, 1), (64, 20), (200, 5)])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
+def test_what_rounding_alone_leaves_is_no_variance(num_dimensions, rank, batch_size, num_batches, offset, dtype):
+    """Points of a plane, rounded to single precision: as many eigenvalues as the plane has directions."""
+    generator = torch.Generator().manual_seed(num_dimensions)
+    plane = torch.randn(rank, num_dimensions, generator=generator, dtype=torch.float64)
+    moments = StreamingMoments(num_dimensions)
+    for _ in range(num_batches):
+        z = torch.randn(batch_size, rank, generator=generator, dtype=torch.float64)
+        moments.update((z @ plane + offset).float().to(dtype))
+    found = principal_components(moments.compute(), 1, moments.rounding)
+    assert int((found.eigenvalues > 0).sum()) == rank
+    if (
+        num_dimensions > 50 and dtype == torch.float32
+    ):  # so it was: rounding taken for variance (of few directions all may come out negative)
+        assert int((principal_components(moments.compute(), 1).eigenvalues > 0).sum()) > rank
+
+
+@pytest.mark.parametrize("batch_size", [20, 5000])
+def test_a_small_variance_above_rounding_is_kept(batch_size):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(5000, 3, generator=generator) * torch.tensor([1.0, 0.1, 0.005])
+    moments = streamed(x, batch_size)
+    found = principal_components(moments.compute(), 1, moments.rounding)
+    expected = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1]
+    np.testing.assert_allclose(found.eigenvalues, expected, rtol=1e-2)  # the last is 200 times smaller than that of eps
+    np.testing.assert_allclose(found.eigenvalues[:2], expected[:2], rtol=1e-5)
+
+
+def test_values_in_double_precision_are_no_rounded_singles():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 3, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 1.0, 1e-6]).double()
+    moments = streamed(x, 100)
+    found = principal_components(moments.compute(), 1, moments.rounding)
+    np.testing.assert_allclose(found.eigenvalues[2], x[:, 2].var(), rtol=1e-2)

@@ -46,19 +46,30 @@ class PCA(OnePassModel):
         in_shape: shape of one example.
         num_components: size of the code.
         whiten: codes are divided by their standard deviation over the training examples.
+        min_variance: the density's least variance in any direction. Without it examples that leave none in some
+            direction, but for rounding, have no density.
 
     Raises:
-        UserError: more components than dimensions; in ``setup``, data of another shape or too few of them; whatever
-            ``OnePassModel`` refuses; on use, a model that hasn't been found yet.
+        UserError: more components than dimensions; a negative ``min_variance``; in ``setup``, data of another shape or
+            too few of them; whatever ``OnePassModel`` refuses; on use, a model that hasn't been found yet.
     """
 
     progress_bar_terms = ("squared_error",)
 
-    def __init__(self, in_shape: int | Sequence[int], num_components: int, whiten: bool = False) -> None:
+    def __init__(
+        self,
+        in_shape: int | Sequence[int],
+        num_components: int,
+        whiten: bool = False,
+        min_variance: float = 0.0,
+    ) -> None:
         super().__init__()
+        if not 0 <= min_variance < math.inf:
+            raise UserError(f"PCA's min_variance must be a number from 0 on, got {min_variance}")
         self.in_shape = (in_shape,) if isinstance(in_shape, int) else tuple(in_shape)
         self.num_components = num_components
         self.whiten = whiten
+        self.min_variance = min_variance
         size = math.prod(self.in_shape)
         check_num_components(num_components, size)
         self.register_buffer("mean", torch.zeros(size))
@@ -88,7 +99,8 @@ class PCA(OnePassModel):
 
     def conclude(self) -> None:
         moments = self._moments.over_ranks().compute()
-        for name, value in agreed(principal_components(moments, self.num_components))._asdict().items():
+        found = principal_components(moments, self.num_components, self._moments.rounding)
+        for name, value in agreed(found)._asdict().items():
             getattr(self, name).copy_(value)
         self.num_examples.fill_(moments.count)
 
@@ -135,14 +147,16 @@ class PCA(OnePassModel):
         """(B, *event_shape) -> (B,), log N(x; mean, W W' + sigma^2 I) in nats.
 
         Raises:
-            UserError: no variance is left in some direction, so that there is no density.
+            UserError: no variance but that of rounding is left in some direction, so that there is no density.
         """
-        found, kept, noise = self.found, self.eigenvalues[: self.num_components], self.noise_variance
-        num_dropped = len(self.mean) - self.num_components
+        found, num_dropped = self.found, len(self.mean) - self.num_components
+        kept = self.eigenvalues[: self.num_components].clamp_min(self.min_variance)
+        noise = self.noise_variance.clamp_min(self.min_variance)
         if not kept[-1] > 0 or (num_dropped and not noise > 0):
             raise UserError(
-                "PCA has no density: the training examples have no variance outside of "
-                f"{int((self.eigenvalues > 0).sum())} directions; ask for fewer components"
+                "PCA has no density: but for rounding, the training examples have no variance outside of "
+                f"{int((self.eigenvalues > 0).sum())} directions; ask for fewer num_components, set a "
+                "min_variance, or look closer with trainer.precision: 64-true"
             )
         z = found.encode(x)
         distance = (z.square() / kept).sum(1)  # the covariance's inverse is diagonal in the eigenvectors' frame

@@ -103,6 +103,10 @@ class LatentVariableModel(GenerativeModel):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self.validation_step(batch, batch_idx)
 
+    def draws_in_words(self) -> str:
+        num = getattr(self.objective, "num_samples", 1) * getattr(self.objective, "num_monte_carlo", 1)
+        return f"{type(self.objective).__name__}, {num} {'draw' if num == 1 else 'draws'} of z"
+
     def log_importance_weights(self, x: Tensor, num_samples: int, label: Tensor | None = None) -> Tensor:
         """(num_samples, B) values of log p(x|z) + log p(z) - log q(z|x) in nats, z drawn from q(z|x)."""
         inference = self.inference(x, label)

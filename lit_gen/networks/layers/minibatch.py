@@ -54,7 +54,8 @@ class MinibatchStandardDeviation(nn.Module):
     Args:
         in_features: F, the number of features.
         group_size: a batch falls into groups of so many consecutive examples, of which the last may be smaller; None
-            makes the whole batch one group. The paper's code has 4.
+            makes the whole batch one group. The paper's code has 4. Over several processes the examples of a group are
+            consecutive in rank order, so that other examples come together than in one process.
 
     Raises:
         UserError: a group of fewer than two.

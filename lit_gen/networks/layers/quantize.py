@@ -83,10 +83,17 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def nearest(self, vectors: Tensor) -> Tensor:
-        """(N, D) -> (N,), the number of the code at the least Euclidean distance."""
+        """(N, D) -> (N,), the number of the code at the least Euclidean distance.
+
+        Of codes whose squared distances differ by less than about eps times the codebook's squared extent it may be
+        another one than the nearest.
+        """
         with torch.autocast(vectors.device.type, enabled=False):
+            # Distances don't change under a shift, and about the codebook's mean the expanded square loses least.
+            centre = self.codebook.mean(0)
+            codes = self.codebook - centre
             # |v - e|^2 but for |v|^2, which is the same for all codes.
-            return torch.addmm(self.codebook.square().sum(1), vectors, self.codebook.T, alpha=-2.0).argmin(1)
+            return torch.addmm(codes.square().sum(1), vectors - centre, codes.T, alpha=-2.0).argmin(1)
 
     def look_up(self, index: Tensor) -> Tensor:
         """(B, *positions) numbers of codes -> the codes, (B, D, *positions)."""

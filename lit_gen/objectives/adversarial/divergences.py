@@ -14,7 +14,7 @@ from lit_gen.errors import UserError
 
 
 class Divergence(nn.Module):
-    """A convex f with f(1) = 0, and its convex conjugate f*(t) = sup_u u t - f(u)."""
+    """A convex f with f(1) = 0, and its convex conjugate f*(t) = sup over u >= 0 of u t - f(u)."""
 
     def f(self, ratio: Tensor) -> Tensor:
         """f at u = p / q > 0, elementwise."""
@@ -25,7 +25,7 @@ class Divergence(nn.Module):
         raise NotImplementedError
 
     def conjugate_at(self, score: Tensor) -> Tensor:
-        """f*(g_f(score))."""
+        """f*(g_f(score)), or what is said there."""
         raise NotImplementedError
 
 
@@ -73,7 +73,12 @@ class Pearson(Divergence):
         return score
 
     def conjugate_at(self, score: Tensor) -> Tensor:
-        """t^2 / 4 + t."""
+        """t^2 / 4 + t, the conjugate for t >= -2.
+
+        Below, it is that of (u - 1)^2 over all real u, as in the paper's Table 6; over u >= 0 the conjugate is -1. It
+        is the larger, so that the game's bound remains a lower bound on the divergence, and the same at the best score,
+        2 (p / q - 1) >= -2. Unlike -1 it has a gradient there.
+        """
         return score.square() / 4 + score
 
 

@@ -49,11 +49,14 @@ class DRAGAN(AdversarialRegularizer):
 
     def noise(self, real: Tensor) -> tuple[Tensor, ...]:
         """d, (B, *event_shape), by the spread of the batches of all ranks."""
-        sums = torch.stack([real.mean(), real.square().mean()]).double()
-        # Whether the parts of a game fit is tried in evaluation, on this rank alone.
-        mean, square = sum_over_ranks(sums) / world_size() if self.training else sums
-        spread = (square - mean.square()).clamp_min(0.0).sqrt().to(real.dtype)
+        # About the mean: the difference of E[x^2] and E[x]^2 in single precision knows no spread of data far from 0.
+        spread = self._joint((real - self._joint(real.mean())).square().mean()).sqrt()
         return (self.noise_scale * spread * torch.rand_like(real),)
+
+    def _joint(self, mean: Tensor) -> Tensor:
+        """A mean over this rank's batch, () -> over those of all ranks, whose shares are equal."""
+        # Whether the parts of a game fit is tried in evaluation, on this rank alone.
+        return sum_over_ranks(mean) / world_size() if self.training else mean
 
     def forward(self, game: Game) -> Tensor:
         """(B,), in squared units of the score's slope."""

@@ -9,6 +9,7 @@ from torch.distributions import MultivariateNormal
 
 from lit_gen.cli.main import main
 from lit_gen.data.digits import Digits
+from lit_gen.data.toy import ToyData
 from lit_gen.errors import UserError
 from lit_gen.models.autoencoders.pca import MOMENTS_KEY, PCA
 from lit_gen.protocols import Batch, Codes, ExactLikelihood, Filters, PriorQuantiles, Samples
@@ -109,9 +110,55 @@ def test_density_is_the_normal_of_probabilistic_pca(fitted, test):
 
 def test_there_is_no_density_where_nothing_varies(fitted, test):
     model, _ = fitted(64)  # three pixels of the digits are always black
-    with pytest.raises(UserError, match=r"no density.*outside of 6[01] directions.*fewer components"):
+    with pytest.raises(UserError, match=r"no density.*outside of 6[01] directions.*fewer num_components"):
         model.log_prob(test)
     torch.testing.assert_close(model.decode(model.encode(test)), test, rtol=0, atol=1e-5)
+
+
+class OnALine(ToyData):
+    """Points of a line in three dimensions, with so much noise about it."""
+
+    def __init__(self, noise=0.0):
+        super().__init__(event_shape=(3,), num_train=2000, num_validation=0, num_test=10)
+        self.noise = noise
+
+    def sample(self, num_samples, generator=None):
+        along = torch.randn(num_samples, 1, generator=generator) * torch.tensor([0.3, -1.1, 0.7])
+        return along + 0.5 + self.noise * torch.randn(num_samples, 3, generator=generator)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+@pytest.mark.parametrize("num_components", [1, 2])
+def test_rounding_is_no_variance_that_a_density_could_have(tiny, precision, num_components):
+    """It was one of 1e-15, and log p thus +30 and more; in double precision the data's own rounding is left."""
+    model, data = PCA((3,), num_components), OnALine()
+    tiny.trainer(max_epochs=1, precision=precision).fit(model, datamodule=data)
+    x = next(iter(data.reference_loader("test"))).x.to(model.mean.dtype)
+    with pytest.raises(UserError, match=r"no density.*outside of 1 directions.*fewer num_components.*min_variance"):
+        model.log_prob(x)
+    model.min_variance = 1e-4
+    direction = torch.tensor([0.3, -1.1, 0.7]).double()
+    scatter = float(model.eigenvalues[0])
+    unit = direction / direction.norm()
+    covariance = (scatter - 1e-4) * torch.outer(unit, unit) + 1e-4 * torch.eye(3)
+    expected = MultivariateNormal(model.mean.double(), covariance).log_prob(x.double())
+    torch.testing.assert_close(model.log_prob(x).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("noise", "precision"), [(5e-3, "32-true"), (1e-4, "64-true")])
+def test_a_density_of_little_noise_is_kept(tiny, noise, precision):
+    model, data = PCA((3,), 1), OnALine(noise)
+    tiny.trainer(max_epochs=1, precision=precision).fit(model, datamodule=data)
+    x = next(iter(data.reference_loader("test"))).x.to(model.mean.dtype)
+    train = torch.cat([batch.x for batch in data.reference_loader("train")]).double().numpy()
+    expected = Reference(1, svd_solver="full").fit(train).score_samples(x.double().numpy())
+    np.testing.assert_allclose(model.log_prob(x), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_least_variance_that_is_none_is_refused(value):
+    with pytest.raises(UserError, match="min_variance"):
+        PCA((3,), 1, min_variance=value)
 
 
 def test_samples_have_the_latents_covariance_and_the_pixels_range():

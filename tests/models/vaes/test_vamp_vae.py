@@ -145,6 +145,67 @@ def test_an_evaluation_in_chunks_encodes_them_once_until_a_weight_changes(contex
     torch.testing.assert_close(densities[-1], fresh.latent_prior().log_prob(z).detach())
 
 
+def _through_data(vae):
+    vae.encoder.layers[0].weight.data.mul_(1.3)
+
+
+def _as_a_view(vae):
+    vae.encoder.layers[0].weight.detach().numpy()[:] *= 1.3
+
+
+def _new_storage(vae):
+    vae.prior.logits.data = vae.prior.logits.data * 2
+
+
+def _by_an_optimizer(vae):
+    optimizer = torch.optim.Adam(vae.parameters(), lr=0.1, foreach=True)
+    with torch.enable_grad():
+        vae.bound(X.round()).value.sum().backward()
+    optimizer.step()
+
+
+def _another_module(vae):
+    vae.encoder = make(size=0.7).encoder
+
+
+def _by_a_swap(vae):
+    average = torch.optim.swa_utils.AveragedModel(make(size=0.5).encoder)
+    for own, theirs in zip(vae.encoder.parameters(), average.parameters(), strict=True):
+        own.data, theirs.data = theirs.data, own.data
+
+
+def _by_a_part_in_training_mode(vae):
+    vae.encoder.layers.append(nn.Dropout(0.5).train())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _through_data,
+        _as_a_view,
+        _new_storage,
+        _by_an_optimizer,
+        _another_module,
+        _by_a_swap,
+        _by_a_part_in_training_mode,
+    ],
+)
+def test_a_change_by_any_way_is_seen(change):
+    vae = make().eval()
+    z = torch.randn(5, 2)
+    with torch.no_grad():
+        before = vae.latent_prior().log_prob(z)
+        assert vae.latent_prior() is vae.latent_prior()
+        change(vae)
+        torch.manual_seed(0)
+        found = vae.latent_prior().log_prob(z)
+        vae._kept = None
+        torch.manual_seed(0)
+        expected = vae.latent_prior().log_prob(z)
+    assert torch.equal(found, expected)
+    assert not torch.allclose(found, before)
+
+
 def test_nothing_is_kept_where_gradients_are_recorded():
     vae = make().eval()
     with torch.no_grad():

@@ -71,6 +71,13 @@ def test_dragans_penalty_is_of_the_slope_around_the_data():
     assert noise.mean() == pytest.approx(0.5 * 4.0 / 2, rel=0.02)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e5])
+def test_dragans_noise_is_as_large_as_the_spread_wherever_the_data_lie(offset):
+    x = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0)) + offset
+    [noise] = DRAGAN(noise_scale=1.0).noise(x)
+    assert noise.max() == pytest.approx(float(x.double().std()), rel=0.01)
+
+
 @pytest.mark.parametrize("penalty", [R1(), R2(), GradientPenalty(), DRAGAN()])
 def test_a_penalty_has_a_gradient_in_the_discriminators_weights(penalty):
     """All are even polynomials of the scale or of its distance from what makes the slope 1."""
