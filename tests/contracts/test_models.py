@@ -415,6 +415,29 @@ def test_evaluation_changes_nothing_and_does_not_depend_on_companions(make):
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_evaluation_terms_do_not_depend_on_how_the_set_is_cut(make):
+    """Noise and all: batches of any size, in any order, shared among ranks."""
+    model, index = make().eval(), torch.arange(12)
+    x = loader_of(model).x
+    step = type(model).validation_step
+
+    @torch.no_grad()
+    def terms(parts, step=step):
+        values = [step(model, Batch(x[part], part % 3, part), number) for number, part in enumerate(parts)]
+        order = torch.cat(parts).argsort()
+        return {name: torch.cat([terms[name] for terms in values])[order] for name in values[0]}
+
+    whole = terms([index])
+    shuffled = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    for parts in (index.split(1), index.split(5), shuffled.split(4), [index[0::2], index[1::2]]):
+        torch.testing.assert_close(terms(parts), whole, rtol=1e-5, atol=1e-5)
+    noise = model._noise("val")
+    assert noise.is_tied
+    if noise.draws:  # the control: by the batches' seeds alone another cut is another value
+        untied = [terms(index.split(size), step.__wrapped__) for size in (12, 5)]
+        assert any(not torch.allclose(untied[0][name], untied[1][name], rtol=1e-3) for name in whole)
+
+
 @pytest.mark.parametrize(
     "make", [name for name, build in MODELS.items() if isinstance(build(), ImportanceWeights)], indirect=True
 )

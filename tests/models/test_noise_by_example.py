@@ -102,6 +102,15 @@ def test_validation_terms_are_the_same_however_the_split_is_cut(make):
     )
 
 
+def test_a_trainer_validates_to_the_same_loss_at_any_batch_size(tiny):
+    model = vae()
+    losses = [
+        tiny.trainer().validate(model, EvaluationLoader(Examples(X), batch_size), verbose=False)[0]["val/loss"]
+        for batch_size in (7, 64, 500)
+    ]
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-6)
+
+
 def test_noise_changes_no_expectation():
     """Over many examples a tied bound and an untied one differ by no more than Monte-Carlo error."""
     model = vae().eval()
