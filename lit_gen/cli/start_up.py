@@ -2,7 +2,7 @@
 
 Importing torch and Lightning makes a million objects that stay. The collector walks through all there are again and
 again while they come into being, and again at exit. So it is off while they are imported, and passes them over from
-then on. What a run makes later is collected as ever, also at exit: files that it left open are closed, and whole.
+then on. What a run makes later is collected as ever, also at exit.
 """
 
 import atexit
