@@ -24,6 +24,7 @@ from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
 from lit_gen.cli import run_folder
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
+from lit_gen.data.loader import TrainingLoader
 from lit_gen.randomness import run_seed
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
@@ -61,6 +62,9 @@ class RunRecord(Callback):
             write_atomically(self.folder / run_folder.CONFIG, self.kept)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        take_up_stream(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config
@@ -168,6 +172,19 @@ class LastCheckpoint(ModelCheckpoint):
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(Path(self.dirpath) / run_folder.LAST)
         self._saved_at = trainer.global_step
+
+
+def take_up_stream(trainer: Trainer) -> None:
+    """Put the training examples' stream where it stood in the checkpoint that a fit goes on from.
+
+    Lightning does so amid an epoch only. At an epoch's end, as of a finished run that is now to train for longer, it
+    takes a loader for exhausted and starts it anew; our stream would give the first epoch's order once more.
+    """
+    fit = trainer.fit_loop
+    states, loader = fit._combined_loader_states_to_load, fit._combined_loader
+    if states and loader is not None and all(isinstance(one, TrainingLoader) for one in loader.flattened):
+        loader._load_state_dicts(states)
+        fit._combined_loader_states_to_load = []
 
 
 def is_amid_epoch(trainer: Trainer) -> bool:
