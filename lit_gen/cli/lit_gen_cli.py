@@ -17,7 +17,7 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import interpolation, lean, parser, run_folder, run_record, trainer_options
+from lit_gen.cli import interpolation, lean, parser, run_clock, run_folder, run_record, trainer_options
 from lit_gen.cli.config_files import name_of
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
@@ -128,6 +128,7 @@ class LitGenCLI(LightningCLI):
         self.folder = self._run_folder(Path(self.config.runs), self.config.name) if _get_rank() in (None, 0) else None
         self.record = run_record.RunRecord(self.folder, self.config_text(), self.kept_text())
         self.progress = Progress()
+        self.clock = run_clock.RunClock(self.progress)
         folder = self.folder or Path(self.config.runs)
         config["callbacks"] = self._callbacks(config, folder)
         if config["logger"] in (None, True):
@@ -186,7 +187,7 @@ class LitGenCLI(LightningCLI):
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":
-            callbacks.insert(-1, FinalValidation())  # before the bar, which shows it
+            callbacks[-1:-1] = [self.clock, FinalValidation()]  # before the bar, which shows a final validation
         if self.verb != "fit" or config["enable_checkpointing"] is False or config["fast_dev_run"]:
             return callbacks
         there = folder / run_folder.CHECKPOINTS

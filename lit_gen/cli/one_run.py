@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_gen.cli import checkpoints, run_folder, run_record
+from lit_gen.cli import checkpoints, run_clock, run_folder, run_record
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.errors import Interrupted, UserError
 
@@ -26,21 +26,19 @@ def check_checkpoint(cli: LitGenCLI) -> None:
 
 def fit(cli: LitGenCLI) -> None:
     """Train, test the best weights, and write down the figures."""
-    trainer, seconds = cli.trainer, time.perf_counter()
+    trainer = cli.trainer
+    cli.clock.start()
     path = str(cli.checkpoint) if cli.checkpoint else None
     trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
-    timing = {
-        "seconds_fit": time.perf_counter() - seconds,
-        "seconds_training": cli.progress.train_seconds,
-        "images_per_second": cli.progress.examples_per_second,
-    }
-    steps, epochs = trainer.global_step, trainer.current_epoch
+    legs = cli.clock.legs()
+    timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
+    cli.remarks["legs"] = legs
     if cli.config.monitor and not trainer.fast_dev_run and cli.config.monitor not in trainer.callback_metrics:
         logged = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
         message = f"monitor: '{cli.config.monitor}' was never logged, so there is no best.ckpt; there are {logged}"
         warnings.warn(message, stacklevel=2)
     figures = _test_best(cli)
-    _finish(cli, figures, {"steps": steps, "epochs": epochs, **timing})
+    _finish(cli, figures, timing)
 
 
 def evaluate(cli: LitGenCLI) -> None:

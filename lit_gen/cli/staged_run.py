@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, interpolation, one_run, run_folder, run_record, sample, stages
+from lit_gen.cli import handing_on, interpolation, one_run, run_clock, run_folder, run_record, sample, stages
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -188,11 +188,16 @@ class StagedRun:
         for key in ("figures", "protocols"):
             prefixed = {f"{name}/{figure}": v for name, one in of_stage.items() for figure, v in one[key].items()}
             whole[key] = {**whole[key], **prefixed}
-        told = ("steps", "epochs", "seconds_fit", "seconds_training", "images_per_second", "started_from")
+        told = ("steps", "epochs", "seconds_fit", "seconds_training", "images_per_second", "legs", "started_from")
+        # Of all stages, as the run's folder is all stages'; each stage's own stand beside its name.
+        every = list(of_stage.values())
+        whole |= {key: sum(one[key] for one in every) for key in ("steps", "epochs")}
+        whole.pop("legs", None)
+        whole |= run_clock.totals([leg for one in every for leg in one.get("legs", [])])
         whole["stages"] = {
             stage.name: {
                 "folder": str(self._there(stage).relative_to(self.folder)),
-                **{key: of_stage[stage.name][key] for key in told},
+                **{key: of_stage[stage.name][key] for key in told if key in of_stage[stage.name]},
             }
             for stage in self.stages
         }
