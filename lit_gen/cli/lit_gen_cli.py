@@ -17,7 +17,7 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import interpolation, lean, parser, run_clock, run_folder, run_record, trainer_options
+from lit_gen.cli import interpolation, lean, parser, run_clock, run_folder, run_record, trainer_options, whole_checkpoints
 from lit_gen.cli.config_files import name_of
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
@@ -92,7 +92,8 @@ class LitGenCLI(LightningCLI):
 
     def _find_checkpoint(self, root: Path, name: str) -> Path | None:
         if self.resume is not None:
-            return run_folder.find_checkpoint(self.resume, prefer=run_folder.LAST)
+            whole_checkpoints.check_way(self.resume)
+            return whole_checkpoints.find(self.resume, prefer=run_folder.LAST)
         where = self.config.ckpt_path
         if where is None:
             if self.verb != "fit":
@@ -100,8 +101,8 @@ class LitGenCLI(LightningCLI):
             return None
         prefer = run_folder.LAST if self.verb == "fit" else run_folder.BEST
         if where in NEWEST:
-            return run_folder.find_checkpoint(run_folder.latest(root, name), prefer=NEWEST[where])
-        return run_folder.find_checkpoint(Path(where), prefer=prefer)
+            return whole_checkpoints.find(run_folder.latest(root, name), prefer=NEWEST[where])
+        return whole_checkpoints.find(Path(where), prefer=prefer)
 
     def _run_folder(self, root: Path, name: str) -> Path:
         # Only where the words say so: a checkpoint named by its path begins a run of its own.

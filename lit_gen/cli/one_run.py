@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_gen.cli import checkpoints, run_clock, run_folder, run_record
+from lit_gen.cli import checkpoints, run_clock, run_record, whole_checkpoints
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.errors import Interrupted, UserError
 
@@ -27,6 +27,8 @@ def check_checkpoint(cli: LitGenCLI) -> None:
 def fit(cli: LitGenCLI) -> None:
     """Train, test the best weights, and write down the figures."""
     trainer = cli.trainer
+    if cli.folder is not None:
+        whole_checkpoints.make_way(cli.folder)
     cli.clock.start()
     path = str(cli.checkpoint) if cli.checkpoint else None
     trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
@@ -78,9 +80,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _test_best(cli: LitGenCLI) -> dict[str, float]:
-    there = Path(cli.trainer.default_root_dir) / run_folder.CHECKPOINTS
     # A fast_dev_run and a run without checkpointing have none: then the weights at hand are tested.
-    chosen = next((there / name for name in (run_folder.BEST, run_folder.LAST) if (there / name).is_file()), None)
+    chosen = whole_checkpoints.choose(Path(cli.trainer.default_root_dir))
     cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
     return _figures(cli.trainer.callback_metrics)
 

@@ -24,6 +24,7 @@ from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
 from lit_gen.cli import run_folder
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
+from lit_gen.cli.whole_checkpoints import damage_of
 from lit_gen.data.loader import TrainingLoader
 from lit_gen.randomness import run_seed
 
@@ -93,8 +94,9 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score up again, wherever the run folder lies by now; ``best.ckpt`` may know a better one."""
         there = Path(self.dirpath)
-        if not (there / run_folder.BEST).is_file():
-            return  # another run's checkpoint was the beginning of this one
+        # None: another run's checkpoint was the beginning of this one. A damaged one is written anew.
+        if damage_of(there / run_folder.BEST) is not None:
+            return
         # It may come of a validation after the step that the run goes on from.
         own = load(there / run_folder.BEST).get("callbacks", {}).get(self.state_key)
         if own is not None and _score(own) < _score(state_dict):

@@ -241,10 +241,10 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     """Draw samples and write them."""
     options = options_of(arguments)
 
-    from lit_gen.cli import run_folder, walks
+    from lit_gen.cli import walks, whole_checkpoints
 
     walk = None if options.interpolate is None and options.arithmetic is None else walks.walks_of(options)
-    checkpoint = run_folder.find_checkpoint(options.ckpt)
+    checkpoint = whole_checkpoints.find(options.ckpt)
     device = device_of(options.device)
     model = load_model(checkpoint).to(device)
     if walk is not None:

@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, interpolation, one_run, run_clock, run_folder, run_record, sample, stages
+from lit_gen.cli import handing_on, interpolation, one_run, run_clock, run_folder, run_record, sample, stages, whole_checkpoints
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
@@ -176,7 +176,7 @@ class StagedRun:
         (stage,) = (stage for stage in self.stages if stage.name == name)
         # Building a model draws random weights, which must not shift what this stage draws.
         with seeded(0, torch.device("cpu")):
-            return handing_on.handed_on(sample.load_model(run_folder.find_checkpoint(self._there(stage))))
+            return handing_on.handed_on(sample.load_model(whole_checkpoints.find(self._there(stage))))
 
     def _write_summary(self) -> None:
         of_stage = {

@@ -7,9 +7,8 @@ import pytest
 import torch
 import yaml
 
-from lit_gen.cli import stages
+from lit_gen.cli import stages, whole_checkpoints
 from lit_gen.cli.main import main
-from lit_gen.cli.run_folder import find_checkpoint
 from lit_gen.cli.sample import load_model
 from lit_gen.cli.stage_cli import StageCLI
 
@@ -292,7 +291,9 @@ def test_every_stage_lowers_the_error_of_the_composed_net(tmp_path):
         taken = {}
         for target, source in summary(run)["stages"][stage.name]["started_from"].items():
             giver, name = source.split(".", 1)
-            taken[target] = load_model(find_checkpoint(run / summary(run)["stages"][giver]["folder"])).hand_on()[name]
+            taken[target] = load_model(whole_checkpoints.find(run / summary(run)["stages"][giver]["folder"])).hand_on()[
+                name
+            ]
         cli.model.load_state_dict(taken, strict=False)
         (batch,) = cli.datamodule.test_dataloader()
         with torch.no_grad():
