@@ -71,6 +71,10 @@ class FID(SampleFigures):
         if len(shape) != 3:
             raise UserError(f"FID compares images, but an example of these data has shape {shape}.")
 
+    def figure_names(self, split: str) -> set[str]:
+        """See the base class."""
+        return {f"{split}/fid_{self.extractor.name}_{count_name(self.num_samples)}"}
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.at_start or trainer.global_step > 0:
             return

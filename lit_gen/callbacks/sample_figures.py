@@ -46,6 +46,10 @@ class SampleFigures(Callback):
         self.protocols: dict[str, str] = {}
         """The line that states how each logged figure was measured, by the figure's name."""
 
+    def figure_names(self, split: str) -> set[str] | None:
+        """The names of its figures of a whole run; None if it doesn't say."""
+        return None
+
     def measure(self, trainer: Trainer, pl_module: LightningModule, split: str, count: str) -> Mapping[str, float]:
         """The figures by their whole names, and their ``protocols``; the same on every rank.
 

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch import Callback, Trainer
@@ -17,7 +17,7 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import interpolation, lean, parser, run_clock, run_folder, run_record, trainer_options, whole_checkpoints
+from lit_gen.cli import interpolation, lean, monitors, parser, run_clock, run_folder, run_record, trainer_options, whole_checkpoints
 from lit_gen.cli.config_files import name_of
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
@@ -58,6 +58,12 @@ class LitGenCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="where run folders are made")
         parser.add_argument("--name", type=str | None, help="the run's name (default: the first config's file name)")
         parser.add_argument("--monitor", type=str | None, help="the figure whose least value makes best.ckpt")
+        parser.add_argument(
+            "--monitor_missing",
+            type=Literal["stop", "warn"],
+            default="stop",
+            help="what to do after the first validation if 'monitor' isn't among what is logged",
+        )
         parser.add_argument("--checkpoint_every_n_steps", type=int, default=500, help="how often last.ckpt is written")
         parser.add_argument("--wandb", type=bool, default=True, help="log to W&B too (offline unless logged in)")
         parser.add_argument(
@@ -183,8 +189,15 @@ class LitGenCLI(LightningCLI):
 
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
+        watch = monitors.MonitorWatch(self.config.monitor_missing == "stop", self._resuming(folder))
         self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
-        callbacks = [self.record, *(given if isinstance(given, list) else [given]), DivergenceGuard(), self.progress]
+        callbacks = [
+            self.record,
+            watch,
+            *(given if isinstance(given, list) else [given]),
+            DivergenceGuard(),
+            self.progress,
+        ]
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":

@@ -1,7 +1,6 @@
 """Doing what a verb says with a model, its data and a trainer that have been built: figures, summary, table."""
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,10 +34,6 @@ def fit(cli: LitGenCLI) -> None:
     legs = cli.clock.legs()
     timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
     cli.remarks["legs"] = legs
-    if cli.config.monitor and not trainer.fast_dev_run and cli.config.monitor not in trainer.callback_metrics:
-        logged = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
-        message = f"monitor: '{cli.config.monitor}' was never logged, so there is no best.ckpt; there are {logged}"
-        warnings.warn(message, stacklevel=2)
     figures = _test_best(cli)
     _finish(cli, figures, timing)
 

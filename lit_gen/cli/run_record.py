@@ -164,14 +164,15 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not (is_amid_epoch(trainer) and self._saved_at == trainer.global_step):
-            self._save(trainer)
+            self.save(trainer)
 
     def _save_if_ending(self, trainer: Trainer) -> None:
         stops = trainer.should_stop and trainer.fit_loop._can_stop_early
         if is_amid_epoch(trainer) and (stops or trainer.global_step == trainer.max_steps):
-            self._save(trainer)
+            self.save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
+        """Write it now."""
         trainer.save_checkpoint(Path(self.dirpath) / run_folder.LAST)
         self._saved_at = trainer.global_step
 
