@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.sample_figures import SampleFigures, count_name
+from lit_gen.callbacks.shortened_test import LEAST
 from lit_gen.distributed import rank, sum_over_ranks, world_size
 from lit_gen.errors import UserError
 from lit_gen.metrics.features.base import FeatureExtractor
@@ -57,6 +58,7 @@ class FID(SampleFigures):
         self.extractor = extractor
         self.reference = reference
         self.at_start = at_start
+        self.least_samples = max(LEAST, extractor.num_features + 1)
         self._real: tuple[Path, Moments] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

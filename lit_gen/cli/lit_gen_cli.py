@@ -17,7 +17,7 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import interpolation, lean, monitors, parser, run_clock, run_folder, run_record, trainer_options, whole_checkpoints
+from lit_gen.cli import interpolation, lean, monitors, parser, run_clock, run_folder, run_record, shortened, trainer_options, whole_checkpoints
 from lit_gen.cli.config_files import name_of
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
@@ -64,6 +64,12 @@ class LitGenCLI(LightningCLI):
             default="stop",
             help="what to do after the first validation if 'monitor' isn't among what is logged",
         )
+        parser.add_argument(
+            "--score",
+            type=Literal["in_proportion", "full"],
+            default="in_proportion",
+            help="how much of the test a training has that the command line cut short",
+        )
         parser.add_argument("--checkpoint_every_n_steps", type=int, default=500, help="how often last.ckpt is written")
         parser.add_argument("--wandb", type=bool, default=True, help="log to W&B too (offline unless logged in)")
         parser.add_argument(
@@ -96,6 +102,17 @@ class LitGenCLI(LightningCLI):
         self.config.runs = os.path.expanduser(self.config.runs)
         self.checkpoint = self._find_checkpoint(Path(self.config.runs), self.config.name)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a fit goes on in the run of its checkpoint; one named by its path begins a run of its own."""
+        return self.resume is not None or self.config.ckpt_path == "last"
+
+    def plan(self) -> shortened.Plan:
+        """How long the training is, by the command line and without."""
+        files = shortened.without_lengths(self.arguments)
+        of_files = None if files is None else dict(self.parser.parse_args(files).trainer)
+        return shortened.Plan(dict(self.config.trainer), of_files)
+
     def _find_checkpoint(self, root: Path, name: str) -> Path | None:
         if self.resume is not None:
             whole_checkpoints.check_way(self.resume)
@@ -111,8 +128,7 @@ class LitGenCLI(LightningCLI):
         return whole_checkpoints.find(Path(where), prefer=prefer)
 
     def _run_folder(self, root: Path, name: str) -> Path:
-        # Only where the words say so: a checkpoint named by its path begins a run of its own.
-        if self.verb == "fit" and (self.resume is not None or self.config.ckpt_path == "last"):
+        if self.verb == "fit" and self.goes_on:
             existing = run_folder.of_checkpoint(self.checkpoint)
             if existing is not None:
                 return existing

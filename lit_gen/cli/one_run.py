@@ -8,8 +8,9 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_gen.cli import checkpoints, run_clock, run_record, whole_checkpoints
+from lit_gen.cli import checkpoints, made, run_clock, run_folder, run_record, shortened, whole_checkpoints
 from lit_gen.cli.lit_gen_cli import LitGenCLI
+from lit_gen.cli.screen import say
 from lit_gen.errors import Interrupted, UserError
 
 
@@ -28,14 +29,22 @@ def fit(cli: LitGenCLI) -> None:
     trainer = cli.trainer
     if cli.folder is not None:
         whole_checkpoints.make_way(cli.folder)
-    cli.clock.start()
+    cli.clock.start(cli.plan(), cli.goes_on)
     path = str(cli.checkpoint) if cli.checkpoint else None
     trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     legs = cli.clock.legs()
     timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
     cli.remarks["legs"] = legs
-    figures = _test_best(cli)
+    share = 1.0 if cli.config.score == "full" or trainer.fast_dev_run else cli.clock.share(trainer)
+    with shortened.in_proportion(trainer, share, sum(leg["examples"] for leg in legs)) as cut:
+        figures = _test_best(cli)
+    if cut.left_out:
+        cli.remarks["shortened"] = {"share": cut.share, "scored": cut.left_out}
     _finish(cli, figures, timing)
+    if cut.left_out:
+        folder = run_folder.shown(Path(trainer.default_root_dir))
+        config = folder / run_folder.CONFIG
+        say(shortened.told(cut, f"lit-gen test --config {config} --ckpt_path {folder}, or fit with --score=full"))
 
 
 def evaluate(cli: LitGenCLI) -> None:
@@ -85,4 +94,5 @@ def _finish(cli: LitGenCLI, figures: dict[str, float], timing: dict[str, float])
     if cli.trainer.is_global_zero:
         folder = Path(cli.trainer.default_root_dir)
         run_record.write_summary(folder, figures, cli.trainer, timing, cli.remarks)
-        run_record.print_table(folder, cli.title, figures, cli.trainer, timing)
+        run_record.print_table(cli.title, figures, cli.trainer, timing)
+        made.show(folder)

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_gen.callbacks.progress import Progress
 from lit_gen.cli import run_folder
+from lit_gen.cli.shortened import Plan
 
 Leg = dict[str, Any]
 """``started`` (ISO 8601, UTC), ``from_step`` and ``to_step`` (optimizer steps), ``seconds_fit``, ``seconds_training``
@@ -36,9 +37,14 @@ class RunClock(Callback):
         self._started = ""
         self._from_step = 0
         self._trainer: Trainer | None = None
+        self.plan: Plan | None = None
+        self.goes_on = False
+        """Whether the run is that of the checkpoint that it starts from."""
+        self._planned: float | None = None
 
-    def start(self) -> None:
+    def start(self, plan: Plan, goes_on: bool) -> None:
         """Begin this process's leg."""
+        self.plan, self.goes_on = plan, goes_on
         self._began, self._started = self.clock(), datetime.now(UTC).isoformat(timespec="milliseconds")
 
     def legs(self) -> list[Leg]:
@@ -57,11 +63,12 @@ class RunClock(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The legs so far."""
-        return {"legs": self.legs()}
+        return {"legs": self.legs(), "planned": self._planned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after ``state_dict``'s legs."""
         self._earlier = list(state_dict["legs"])
+        self._planned = state_dict.get("planned") if self.goes_on else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # What a fit did after its last checkpoint, as its final validation, stands in the summary alone.
@@ -69,6 +76,17 @@ class RunClock(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer, self._from_step = trainer, trainer.global_step
+        self._settle(trainer)
+
+    def _settle(self, trainer: Trainer) -> float:
+        """Batches that the config's files plan, or those of the leg with which the run began if these were more."""
+        self._planned = max(self._planned or 0.0, self.plan.of_files(trainer))
+        return self._planned
+
+    def share(self, trainer: Trainer) -> float:
+        """The share, at most 1, of the training that the config's files plan that is this run's."""
+        whole, planned = self._settle(trainer), self.plan.of_run(trainer)
+        return 1.0 if planned >= whole else planned / whole
 
 
 def totals(legs: Sequence[Leg]) -> dict[str, float]:

@@ -259,9 +259,7 @@ def write_summary(
     write_atomically(folder / run_folder.SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
-def print_table(
-    folder: Path, title: str, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]
-) -> None:
+def print_table(title: str, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
     """The few lines a run ends with."""
     told = protocols_of(trainer)
     figure = Column("figure", overflow="fold")  # a name cut short is of no use
@@ -271,7 +269,6 @@ def print_table(
     for name, value in timing.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:,.1f}", "")
     Console(soft_wrap=False).print(table)
-    print(f"run folder: {run_folder.shown(folder)}")
 
 
 def quiet_libraries() -> None:

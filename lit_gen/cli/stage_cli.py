@@ -26,6 +26,10 @@ class StageCLI(LitGenCLI):
     def title(self) -> str:
         return f"{self.config.name}, stage {self.stage.number} of {self.count}: {self.stage.name}"
 
+    @property
+    def goes_on(self) -> bool:
+        return True
+
     def config_text(self) -> str:
         lines = [f"# {self.title}"]
         lines += [f"# {target or 'all'} starts from {source}" for target, source in self.stage.start_from.items()]
