@@ -17,7 +17,18 @@ from lit_gen.callbacks.intervals import FinalValidation
 from lit_gen.callbacks.prediction_writer import PredictionWriter
 from lit_gen.callbacks.progress import Progress
 from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
-from lit_gen.cli import interpolation, lean, monitors, parser, run_clock, run_folder, run_record, shortened, trainer_options, whole_checkpoints
+from lit_gen.cli import (
+    interpolation,
+    lean,
+    monitors,
+    parser,
+    run_clock,
+    run_folder,
+    run_record,
+    shortened,
+    trainer_options,
+    whole_checkpoints,
+)
 from lit_gen.cli.config_files import name_of
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV

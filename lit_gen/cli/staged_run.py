@@ -13,7 +13,17 @@ import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from torch import Tensor
 
-from lit_gen.cli import handing_on, interpolation, one_run, run_clock, run_folder, run_record, sample, stages, whole_checkpoints
+from lit_gen.cli import (
+    handing_on,
+    interpolation,
+    one_run,
+    run_clock,
+    run_folder,
+    run_record,
+    sample,
+    stages,
+    whole_checkpoints,
+)
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.errors import Interrupted, UserError
