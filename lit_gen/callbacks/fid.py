@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.sample_figures import SampleFigures, count_name
+from lit_gen.callbacks.shortened_test import LEAST
 from lit_gen.distributed import rank, sum_over_ranks, world_size
 from lit_gen.errors import UserError
 from lit_gen.metrics.features.base import FeatureExtractor
@@ -58,6 +59,7 @@ class FID(SampleFigures):
         self.extractor = extractor
         self.reference = reference
         self.at_start = at_start
+        self.least_samples = max(LEAST, extractor.num_features + 1)
         self._real: tuple[Path, Moments] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -77,6 +79,10 @@ class FID(SampleFigures):
                 f"FID needs a reference split of at least 2 examples, but {self.reference} has {count}: set reference, "
                 "or num_validation."
             )
+
+    def figure_names(self, split: str) -> set[str]:
+        """See the base class."""
+        return {f"{split}/fid_{self.extractor.name}_{count_name(self.num_samples)}"}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.at_start or trainer.global_step > 0:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_gen.callbacks.compiled_weights import compiled_weights
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.held_out_figures import HeldOutFigures, binarization_of, device_of_sums
+from lit_gen.callbacks.shortened_test import ShortenedTest, spread
 from lit_gen.distributed import sum_over_ranks
 from lit_gen.errors import UserError
 from lit_gen.metrics.nll import (
@@ -52,6 +53,9 @@ class Likelihood(HeldOutFigures):
     ``chunk_size`` if that is less, with their K samples (one example where K is at least that), and a group always
     draws the noise of all its members, whichever of them are at hand. Memory doesn't grow with K.
 
+    The test of a shortened training (``shortened``) takes some groups, evenly spaced, each example's value being that
+    of the whole test; the number of examples ends the metric's name, ``nll_nats_k500_n100``.
+
     Args:
         num_samples: K on the test split.
         chunk_size: rows (samples of z) that the model is asked for at once. Another value draws other noise.
@@ -66,6 +70,9 @@ class Likelihood(HeldOutFigures):
     Raises:
         UserError: on counts below 1; at setup, if the model has no likelihood.
     """
+
+    shortened: ShortenedTest | None = None
+    """What a test is cut to; None for the whole."""
 
     def __init__(
         self,
@@ -91,6 +98,8 @@ class Likelihood(HeldOutFigures):
         self._metric: NegativeLogLikelihood | None = None
         self._sampling: ImportanceSampling | None = None
         self._num_grey = torch.zeros(())
+        self._chosen: Callable[[int], bool] | None = None
+        self._suffix = ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, ExactLikelihood | LikelihoodBound | ImportanceWeights):
@@ -143,8 +152,31 @@ class Likelihood(HeldOutFigures):
         self._metric = NegativeLogLikelihood().to(device)
         self._sampling = ImportanceSampling(self._samples(trainer, split)).to(device)
         self._num_grey = torch.zeros((), device=device)
+        self._choose(trainer, pl_module, split)
+
+    def _choose(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        """Which examples are scored: all, but for a shortened test by draws."""
+        self._chosen, self._suffix = None, ""
+        if self.shortened is None or split != "test" or self._without_draws(pl_module) is not None:
+            return
+        num_samples, whole = self._sampling.num_samples, trainer.datamodule.num_examples(split)
+        count = self.shortened.count(whole, cost=num_samples)
+        if count < whole:
+            self._chosen, count = spread(whole, group_size_of(num_samples, self.chunk_size), count)
+            self._suffix = f"_n{count}"
+            self.shortened.note(self._figure(num_samples), count, whole, "test examples")
+
+    def _kept(self, batch: Batch) -> Batch:
+        """The examples of a batch that are scored."""
+        if self._chosen is None:
+            return batch
+        rows = torch.tensor([self._chosen(number) for number in batch.index.tolist()], device=batch.x.device)
+        return Batch(*(None if part is None else part[rows] for part in batch))
 
     def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, split: str) -> None:
+        batch = self._kept(batch)
+        if not len(batch.x):
+            return
         if getattr(getattr(pl_module, "likelihood", None), "num_levels", None) == 2:  # Bernoulli
             self._num_grey += ((batch.x != 0) & (batch.x != 1)).flatten(1).any(1).sum().to(self._num_grey.device)
         with eval_mode(pl_module), seeded(derive_seed(self.seed, "likelihood"), batch.x.device):
@@ -163,7 +195,7 @@ class Likelihood(HeldOutFigures):
     def _log(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         estimate, num_samples = self._metric.compute(), self._sampling.num_samples
         kind = self._without_draws(pl_module)
-        name = f"{split}/{self._figure(num_samples) if kind is None else f'nll_nats_{kind}'}"
+        name = f"{split}/{self._figure(num_samples) + self._suffix if kind is None else f'nll_nats_{kind}'}"
         # Tensors: Lightning would make single precision of numbers, seven digits.
         figures = {name: estimate.mean, f"{name}_se": estimate.standard_error}
         described = {"exact": "exact", "bound": "an upper bound without draws", None: self._method(num_samples)}
@@ -171,7 +203,9 @@ class Likelihood(HeldOutFigures):
         if isinstance(pl_module, Conditional):
             method = f"conditional, given {pl_module.conditions_on}; {method}"
         binarization = binarization_of(trainer.datamodule)
-        self.protocols[name] = f"{method}; {estimate.count} {split} examples; binarization {binarization}"
+        some = f" of {trainer.datamodule.num_examples(split)}" if self._suffix else ""
+        examples = f"{estimate.count}{some} {split} examples{', evenly spaced' if some else ''}"
+        self.protocols[name] = f"{method}; {examples}; binarization {binarization}"
         num_grey = int(sum_over_ranks(self._num_grey))
         if num_grey:
             self._doubt(
@@ -208,6 +242,11 @@ class Likelihood(HeldOutFigures):
             warnings.warn(f"{name}: {doubt}", stacklevel=2)
 
 
+def group_size_of(num_samples: int, chunk_size: int) -> int:
+    """How many neighbouring examples share their noise."""
+    return max(1, min(chunk_size, GROUP_ROWS) // num_samples)
+
+
 def estimate_log_px(
     model: ImportanceWeights,
     x: Tensor,
@@ -231,7 +270,7 @@ def estimate_log_px(
     Returns:
         Each field (B,), float64.
     """
-    group_size = max(1, min(chunk_size, GROUP_ROWS) // num_samples)
+    group_size = group_size_of(num_samples, chunk_size)
     positions: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(index):
         positions[number // group_size].append(position)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lit_gen.callbacks.real_examples import SPLITS, check_reference, real_examples
 from lit_gen.callbacks.sample_figures import SampleFigures
+from lit_gen.callbacks.shortened_test import LEAST
 from lit_gen.distributed import rank, world_size
 from lit_gen.errors import UserError
 from lit_gen.metrics.features.base import FeatureExtractor
@@ -54,6 +55,7 @@ class PrecisionRecall(SampleFigures):
         self.num_neighbours = num_neighbours
         self.density_neighbours = density_neighbours
         self.reference = reference
+        self.least_samples = max(LEAST, 1 + max(neighbours))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
@@ -71,7 +73,7 @@ class PrecisionRecall(SampleFigures):
         """See the class."""
         device = pl_module.device
         metric = PrecisionRecallMetric(self.num_neighbours, self.density_neighbours).to(device)
-        real = real_examples(trainer, self.reference, self.num_samples, device)
+        real = real_examples(trainer, self.reference, self.samples_now(trainer), device)
         # All ranks hold all of them; each adds its share.
         for x in real.tensor_split(world_size())[rank()].split(self.batch_size):
             metric.update(self._features(x), real=True)

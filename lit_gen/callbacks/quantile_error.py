@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lit_gen.callbacks.pictures import save_picture
-from lit_gen.callbacks.sample_figures import SampleFigures
+from lit_gen.callbacks.sample_figures import SampleFigures, count_name
 from lit_gen.errors import UserError
 from lit_gen.metrics.wasserstein1 import Wasserstein1
 from lit_gen.protocols import FromLatents
@@ -50,6 +50,10 @@ class QuantileError(SampleFigures):
                 f"QuantileError needs data of one number whose quantile function is known, as Pushforward, not "
                 f"{type(data).__name__}; take the callback out of the config."
             )
+
+    def figure_names(self, split: str) -> set[str]:
+        """See the base class."""
+        return {f"{split}/wasserstein1_{count_name(self.num_samples)}"}
 
     def measure(self, trainer: Trainer, pl_module: LightningModule, split: str, count: str) -> Mapping[str, float]:
         """See the class."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from lit_gen.callbacks.eval_mode import eval_mode
 from lit_gen.callbacks.intervals import due_or_asked_for
 from lit_gen.callbacks.real_examples import in_order
+from lit_gen.callbacks.shortened_test import LEAST, ShortenedTest
 from lit_gen.distributed import rank, world_size
 from lit_gen.errors import UserError
 from lit_gen.protocols import Samples
@@ -31,6 +32,12 @@ class SampleFigures(Callback):
         UserError: on counts out of range; at setup, if the model can't be drawn from.
     """
 
+    shortened: ShortenedTest | None = None
+    """What a test is cut to; None for the whole."""
+
+    least_samples = LEAST
+    """Fewer are of no use to the metric."""
+
     def __init__(self, num_samples: int, every_n_epochs: int = 1, batch_size: int = 500, seed: int = 0) -> None:
         for name, value, least in [
             ("num_samples", num_samples, 1),
@@ -45,6 +52,10 @@ class SampleFigures(Callback):
         self.seed = seed
         self.protocols: dict[str, str] = {}
         """The line that states how each logged figure was measured, by the figure's name."""
+
+    def figure_names(self, split: str) -> set[str] | None:
+        """The names of its figures of a whole run; None if it doesn't say."""
+        return None
 
     def measure(self, trainer: Trainer, pl_module: LightningModule, split: str, count: str) -> Mapping[str, float]:
         """The figures by their whole names, and their ``protocols``; the same on every rank.
@@ -72,7 +83,11 @@ class SampleFigures(Callback):
         pl_module.log_dict(dict(figures), sync_dist=True, batch_size=1)
 
     def samples_now(self, trainer: Trainer) -> int:
-        """``num_samples``, or less in a ``fast_dev_run`` of n batches, which tries the road with n blocks."""
+        """``num_samples``; less in a ``fast_dev_run`` of n batches, which has n blocks, and in a shortened test."""
+        if self.shortened is not None and trainer.testing:
+            count = self.shortened.count(self.num_samples, least=self.least_samples)
+            self.shortened.note(type(self).__name__, count, self.num_samples, "samples")
+            return count
         limit = int(trainer.fast_dev_run)
         return min(self.num_samples, limit * self.batch_size) if limit else self.num_samples
 

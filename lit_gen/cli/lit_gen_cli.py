@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
@@ -20,15 +20,19 @@ from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
 from lit_gen.cli import (
     interpolation,
     lean,
+    monitors,
     overrides,
     parser,
     precision,
+    run_clock,
     run_folder,
     run_record,
     run_state,
+    shortened,
     start_up,
     trainer_keys,
     trainer_options,
+    whole_checkpoints,
 )
 from lit_gen.cli.config_files import name_of
 from lit_gen.cli.parts import FirstStep, Parts
@@ -77,6 +81,18 @@ class LitGenCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="where run folders are made")
         parser.add_argument("--name", type=str | None, help="the run's name (default: the first config's file name)")
         parser.add_argument("--monitor", type=str | None, help="the figure whose least value makes best.ckpt")
+        parser.add_argument(
+            "--monitor_missing",
+            type=Literal["stop", "warn"],
+            default="stop",
+            help="what to do after the first validation if 'monitor' isn't among what is logged",
+        )
+        parser.add_argument(
+            "--score",
+            type=Literal["in_proportion", "full"],
+            default="in_proportion",
+            help="how much of the test a training has that the command line cut short",
+        )
         parser.add_argument("--checkpoint_every_n_steps", type=int, default=500, help="how often last.ckpt is written")
         parser.add_argument("--wandb", type=bool, default=True, help="log to W&B too (offline unless logged in)")
         parser.add_argument(
@@ -113,9 +129,21 @@ class LitGenCLI(LightningCLI):
         self.config.runs = os.path.expanduser(self.config.runs)
         self.checkpoint = self._find_checkpoint(Path(self.config.runs), self.config.name)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a fit goes on in the run of its checkpoint; one named by its path begins a run of its own."""
+        return self.resume is not None or self.config.ckpt_path == "last"
+
+    def plan(self) -> shortened.Plan:
+        """How long the training is, by the command line and without."""
+        files = shortened.without_lengths(self.arguments)
+        of_files = None if files is None else dict(self.parser.parse_args(files).trainer)
+        return shortened.Plan(dict(self.config.trainer), of_files)
+
     def _find_checkpoint(self, root: Path, name: str) -> Path | None:
         if self.resume is not None:
-            return run_folder.find_checkpoint(self.resume, prefer=run_folder.LAST)
+            whole_checkpoints.check_way(self.resume)
+            return whole_checkpoints.find(self.resume, prefer=run_folder.LAST)
         where = self.config.ckpt_path
         if where is None:
             if self.verb != "fit":
@@ -123,12 +151,11 @@ class LitGenCLI(LightningCLI):
             return None
         prefer = run_folder.LAST if self.verb == "fit" else run_folder.BEST
         if where in NEWEST:
-            return run_folder.find_checkpoint(run_folder.latest(root, name), prefer=NEWEST[where])
-        return run_folder.find_checkpoint(Path(where), prefer=prefer)
+            return whole_checkpoints.find(run_folder.latest(root, name), prefer=NEWEST[where])
+        return whole_checkpoints.find(Path(where), prefer=prefer)
 
     def _run_folder(self, root: Path, name: str) -> Path:
-        # Only where the words say so: a checkpoint named by its path begins a run of its own.
-        if self.verb == "fit" and (self.resume is not None or self.config.ckpt_path == "last"):
+        if self.verb == "fit" and self.goes_on:
             existing = run_folder.of_checkpoint(self.checkpoint)
             if existing is not None:
                 return existing
@@ -150,6 +177,7 @@ class LitGenCLI(LightningCLI):
         changes = overrides.overrides(self.arguments)
         self.record = run_record.RunRecord(self.folder, self.config_text(), self.kept_text(), self.verb, changes)
         self.progress = Progress()
+        self.clock = run_clock.RunClock(self.progress)
         folder = self.folder or Path(self.config.runs)
         config["callbacks"] = self._callbacks(config, folder)
         if config["logger"] in (None, True):
@@ -206,11 +234,13 @@ class LitGenCLI(LightningCLI):
 
     def _callbacks(self, config: dict[str, Any], folder: Path) -> list[Callback]:
         given = config["callbacks"] or []
+        watch = monitors.MonitorWatch(self.config.monitor_missing == "stop", self._resuming(folder))
         self.progress.shows_bar = config["enable_progress_bar"] is not False  # it is the run's clock too
         callbacks = [
             self.record,
             self.first_step,
             self._report(),
+            watch,
             *(given if isinstance(given, list) else [given]),
             DivergenceGuard(),
             self.progress,
@@ -218,7 +248,7 @@ class LitGenCLI(LightningCLI):
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":
-            callbacks.insert(-1, FinalValidation())  # before the bar, which shows it
+            callbacks[-1:-1] = [self.clock, FinalValidation()]  # before the bar, which shows a final validation
         if self.verb != "fit" or config["enable_checkpointing"] is False or config["fast_dev_run"]:
             return callbacks
         there = folder / run_folder.CHECKPOINTS

@@ -1,7 +1,6 @@
 """Doing what a verb says with a model, its data and a trainer that have been built: figures, summary, table."""
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +8,19 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_gen.cli import checkpoints, loss_curves, run_folder, run_record, trainer_keys
+from lit_gen.cli import (
+    checkpoints,
+    loss_curves,
+    made,
+    run_clock,
+    run_folder,
+    run_record,
+    shortened,
+    trainer_keys,
+    whole_checkpoints,
+)
 from lit_gen.cli.lit_gen_cli import LitGenCLI
+from lit_gen.cli.screen import say
 from lit_gen.errors import Interrupted, UserError
 
 
@@ -26,7 +36,10 @@ def check_checkpoint(cli: LitGenCLI) -> None:
 
 def fit(cli: LitGenCLI) -> None:
     """Train, test the best weights, and write down the figures."""
-    trainer, seconds = cli.trainer, time.perf_counter()
+    trainer = cli.trainer
+    if cli.folder is not None:
+        whole_checkpoints.make_way(cli.folder)
+    cli.clock.start(cli.plan(), cli.goes_on)
     path = str(cli.checkpoint) if cli.checkpoint else None
     if trainer.is_global_zero and (note := trainer_keys.endless(trainer)):
         print(note, flush=True)
@@ -34,18 +47,19 @@ def fit(cli: LitGenCLI) -> None:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     finally:
         loss_curves.save(trainer)  # of a run that stops or fails as well
-    timing = {
-        "seconds_fit": time.perf_counter() - seconds,
-        "seconds_training": cli.progress.train_seconds,
-        "images_per_second": cli.progress.examples_per_second,
-    }
-    steps, epochs = trainer.global_step, trainer.current_epoch
-    if cli.config.monitor and not trainer.fast_dev_run and cli.config.monitor not in trainer.callback_metrics:
-        logged = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
-        message = f"monitor: '{cli.config.monitor}' was never logged, so there is no best.ckpt; there are {logged}"
-        warnings.warn(message, stacklevel=2)
-    figures = _test_best(cli)
-    _finish(cli, figures, {"steps": steps, "epochs": epochs, **timing})
+    legs = cli.clock.legs()
+    timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
+    cli.remarks["legs"] = legs
+    share = 1.0 if cli.config.score == "full" or trainer.fast_dev_run else cli.clock.share(trainer)
+    with shortened.in_proportion(trainer, share, sum(leg["examples"] for leg in legs)) as cut:
+        figures = _test_best(cli)
+    if cut.left_out:
+        cli.remarks["shortened"] = {"share": cut.share, "scored": cut.left_out}
+    _finish(cli, figures, timing)
+    if cut.left_out:
+        folder = run_folder.shown(Path(trainer.default_root_dir))
+        config = folder / run_folder.CONFIG
+        say(shortened.told(cut, f"lit-gen test --config {config} --ckpt_path {folder}, or fit with --score=full"))
 
 
 def evaluate(cli: LitGenCLI) -> None:
@@ -86,9 +100,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _test_best(cli: LitGenCLI) -> dict[str, float]:
-    there = Path(cli.trainer.default_root_dir) / run_folder.CHECKPOINTS
     # A fast_dev_run and a run without checkpointing have none: then the weights at hand are tested.
-    chosen = next((there / name for name in (run_folder.BEST, run_folder.LAST) if (there / name).is_file()), None)
+    chosen = whole_checkpoints.choose(Path(cli.trainer.default_root_dir))
     cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
     return _figures(cli.trainer.callback_metrics)
 
@@ -97,4 +110,5 @@ def _finish(cli: LitGenCLI, figures: dict[str, float], timing: dict[str, float])
     if cli.trainer.is_global_zero:
         folder = Path(cli.trainer.default_root_dir)
         run_record.write_summary(folder, figures, cli.trainer, timing, cli.remarks)
-        run_record.print_table(folder, cli.title, figures, cli.trainer, timing)
+        run_record.print_table(cli.title, figures, cli.trainer, timing)
+        made.show(folder)

@@ -91,13 +91,13 @@ def called(run: Path) -> str:
 
 
 def latest(root: Path, name: str) -> Path:
-    """The newest run of a config that has a checkpoint.
+    """The newest run of a config that has a checkpoint, be it last or best.
 
     Raises:
         UserError: if there is none.
     """
-    checkpoint = Path(CHECKPOINTS) / LAST
-    patterns = (f"*/{checkpoint}", f"*/{STAGES}/*/{checkpoint}")
+    within = [Path(CHECKPOINTS) / checkpoint for checkpoint in (LAST, BEST)]
+    patterns = [pattern for path in within for pattern in (f"*/{path}", f"*/{STAGES}/*/{path}")]
     runs = sorted(
         {root / name / path.relative_to(root / name).parts[0] for p in patterns for path in (root / name).glob(p)}
     )
@@ -124,25 +124,13 @@ def last_stage(run: Path) -> Path | None:
     return of_stage(run, len(stages), stages[-1]["name"]) if stages else None
 
 
-def find_checkpoint(where: Path, prefer: str = BEST) -> Path:
-    """The checkpoint meant by a run folder or a checkpoint file.
-
-    Args:
-        where: a run folder, which means its last stage if it has stages, or a checkpoint.
-        prefer: which of a run folder's checkpoints to take if both are there.
+def of_last_stage(run: Path) -> Path:
+    """The run folder itself, or that of its last stage if it has stages.
 
     Raises:
-        UserError: if there is no such file, or no checkpoint in the folder.
+        UserError: if it hasn't come to that stage.
     """
-    if where.is_dir():
-        stage = last_stage(where)
-        if stage is not None and not stage.is_dir():
-            raise UserError(f"{where} has not come to its last stage, '{stage.name}', yet: go on with fit --resume")
-        where = stage or where
-        found = [path for name in (prefer, LAST) if (path := where / CHECKPOINTS / name).is_file()]
-        if not found:
-            raise UserError(f"there is no checkpoint in {where / CHECKPOINTS}: is {where} a run folder?")
-        return found[0]
-    if not where.is_file():
-        raise UserError(f"there is no checkpoint {where}")
-    return where
+    stage = last_stage(run)
+    if stage is not None and not stage.is_dir():
+        raise UserError(f"{run} has not come to its last stage, '{stage.name}', yet: go on with fit --resume")
+    return stage or run

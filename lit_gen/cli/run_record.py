@@ -25,6 +25,8 @@ from lit_gen.callbacks.intervals import is_final_validation
 from lit_gen.cli import run_folder, run_state
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
 from lit_gen.cli.library_messages import log_to, quiet_loggers, stop_logging
+from lit_gen.cli.whole_checkpoints import damage_of
+from lit_gen.data.loader import TrainingLoader
 from lit_gen.randomness import run_seed
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "numpy")
@@ -69,6 +71,9 @@ class RunRecord(Callback):
         if trainer.is_global_zero:
             write_atomically(self.folder / run_folder.CONFIG, self.kept)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        take_up_stream(trainer)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.config
 
@@ -100,8 +105,9 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score up again, wherever the run folder lies by now; ``best.ckpt`` may know a better one."""
         there = Path(self.dirpath)
-        if not (there / run_folder.BEST).is_file():
-            return  # another run's checkpoint was the beginning of this one
+        # None: another run's checkpoint was the beginning of this one. A damaged one is written anew.
+        if damage_of(there / run_folder.BEST) is not None:
+            return
         # It may come of a validation after the step that the run goes on from.
         own = load(there / run_folder.BEST).get("callbacks", {}).get(self.state_key)
         if own is not None and _score(own) < _score(state_dict):
@@ -169,16 +175,30 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not (is_amid_epoch(trainer) and self._saved_at == trainer.global_step):
-            self._save(trainer)
+            self.save(trainer)
 
     def _save_if_ending(self, trainer: Trainer) -> None:
         stops = trainer.should_stop and trainer.fit_loop._can_stop_early
         if is_amid_epoch(trainer) and (stops or trainer.global_step == trainer.max_steps):
-            self._save(trainer)
+            self.save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
+        """Write it now."""
         trainer.save_checkpoint(Path(self.dirpath) / run_folder.LAST)
         self._saved_at = trainer.global_step
+
+
+def take_up_stream(trainer: Trainer) -> None:
+    """Put the training examples' stream where it stood in the checkpoint that a fit goes on from.
+
+    Lightning does so amid an epoch only. At an epoch's end, as of a finished run that is now to train for longer, it
+    takes a loader for exhausted and starts it anew; our stream would give the first epoch's order once more.
+    """
+    fit = trainer.fit_loop
+    states, loader = fit._combined_loader_states_to_load, fit._combined_loader
+    if states and loader is not None and all(isinstance(one, TrainingLoader) for one in loader.flattened):
+        loader._load_state_dicts(states)
+        fit._combined_loader_states_to_load = []
 
 
 def is_amid_epoch(trainer: Trainer) -> bool:
@@ -234,9 +254,7 @@ def write_summary(
     write_atomically(folder / run_folder.SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
-def print_table(
-    folder: Path, title: str, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]
-) -> None:
+def print_table(title: str, figures: dict[str, float], trainer: Trainer, timing: dict[str, float]) -> None:
     """The few lines a run ends with."""
     told = protocols_of(trainer)
     figure = Column("figure", overflow="fold")  # a name cut short is of no use
@@ -246,7 +264,6 @@ def print_table(
     for name, value in timing.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:,.1f}", "")
     Console(soft_wrap=False).print(table)
-    print(f"run folder: {run_folder.shown(folder)}")
 
 
 def quiet_libraries() -> None:

@@ -164,9 +164,9 @@ def image_at(path: Path, image_shape: tuple[int, ...], background: str = "white"
 
 def background_of(checkpoint: Path) -> str:
     """The colour that transparent pixels show in the data that the checkpoint's run was trained on."""
-    from lit_gen.cli import checkpoints, run_folder
+    from lit_gen.cli import checkpoints
 
-    data = checkpoints.config_of(checkpoints.load(run_folder.find_checkpoint(checkpoint))).get("data")
+    data = checkpoints.config_of(checkpoints.load(checkpoint)).get("data")
     arguments = data.get("init_args") if isinstance(data, dict) else None
     return (arguments or {}).get("background", "white")
 
@@ -289,10 +289,10 @@ def run(verb: str, arguments: Sequence[str]) -> None:
 def _run(options: argparse.Namespace) -> None:
     import torch
 
-    from lit_gen.cli import run_folder, walks
+    from lit_gen.cli import walks, whole_checkpoints
 
     walk = None if options.interpolate is None and options.arithmetic is None else walks.walks_of(options)
-    checkpoint = run_folder.find_checkpoint(options.ckpt)
+    checkpoint = options.ckpt = whole_checkpoints.find(options.ckpt)
     device = device_of(options.device)
     model = load_model(checkpoint).to(device)
     torch.set_default_dtype(model.dtype)  # that of the noise

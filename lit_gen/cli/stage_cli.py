@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lit_gen.cli import run_folder
+from lit_gen.cli import run_folder, whole_checkpoints
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.stages import Stage
 from lit_gen.cli.start_report import StartReport
@@ -29,6 +29,10 @@ class StageCLI(LitGenCLI):
     def title(self) -> str:
         return f"{self.config.name}, stage {self.stage.number} of {self.count}: {self.stage.name}"
 
+    @property
+    def goes_on(self) -> bool:
+        return True
+
     def config_text(self) -> str:
         lines = [f"# {self.title}"]
         lines += [f"# {target or 'all'} starts from {source}" for target, source in self.stage.start_from.items()]
@@ -40,8 +44,8 @@ class StageCLI(LitGenCLI):
     def _find_checkpoint(self, root: Path, name: str) -> Path | None:
         if self.staged_folder is None:
             return None
-        last = self._there() / run_folder.CHECKPOINTS / run_folder.LAST
-        return last if last.is_file() else None
+        whole_checkpoints.check_way(self._there())
+        return whole_checkpoints.choose(self._there(), prefer=run_folder.LAST)
 
     def _run_folder(self, root: Path, name: str) -> Path | None:
         if self.staged_folder is None:

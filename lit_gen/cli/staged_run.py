@@ -18,11 +18,13 @@ from lit_gen.cli import (
     interpolation,
     one_run,
     overrides,
+    run_clock,
     run_folder,
     run_record,
     run_state,
     sample,
     stages,
+    whole_checkpoints,
 )
 from lit_gen.cli.stage_cli import StageCLI
 from lit_gen.cli.stages import Stage
@@ -198,7 +200,7 @@ class StagedRun:
         (stage,) = (stage for stage in self.stages if stage.name == name)
         # Building a model draws random weights, which must not shift what this stage draws.
         with seeded(0, torch.device("cpu")):
-            return handing_on.handed_on(sample.load_model(run_folder.find_checkpoint(self._there(stage))))
+            return handing_on.handed_on(sample.load_model(whole_checkpoints.find(self._there(stage))))
 
     def _write_summary(self) -> None:
         of_stage = {
@@ -210,11 +212,16 @@ class StagedRun:
         for key in ("figures", "protocols"):
             prefixed = {f"{name}/{figure}": v for name, one in of_stage.items() for figure, v in one[key].items()}
             whole[key] = {**whole[key], **prefixed}
-        told = ("steps", "epochs", "seconds_fit", "seconds_training", "images_per_second", "started_from")
+        told = ("steps", "epochs", "seconds_fit", "seconds_training", "images_per_second", "legs", "started_from")
+        # Of all stages, as the run's folder is all stages'; each stage's own stand beside its name.
+        every = list(of_stage.values())
+        whole |= {key: sum(one[key] for one in every) for key in ("steps", "epochs")}
+        whole.pop("legs", None)
+        whole |= run_clock.totals([leg for one in every for leg in one.get("legs", [])])
         whole["stages"] = {
             stage.name: {
                 "folder": str(self._there(stage).relative_to(self.folder)),
-                **{key: of_stage[stage.name][key] for key in told},
+                **{key: of_stage[stage.name][key] for key in told if key in of_stage[stage.name]},
             }
             for stage in self.stages
         }

@@ -23,11 +23,13 @@ class MetricsCSV(Logger):
     """Writes ``<folder>/metrics.csv``: a row a step, with ``step``, ``epoch``, ``time`` and every figure's column.
 
     ``step`` counts batches from 0, ``time`` is in seconds since 1970. What is logged for the step of the last row
-    joins that row. Each row reaches the file as it is logged, so a killed run loses none; a column that is new is
-    added to the whole file at once.
+    joins that row. A row with a ``test/…`` metric is one of a test: its step is that of the next batch, and only
+    metrics of the same test join it. Each row reaches the file as it is logged, so a killed run loses none; a column
+    that is new is added to the whole file at once.
 
     A resumed run goes on in the same file: rows after the step that it resumes from are the future of the run that
-    was killed, and go. Nothing else is ever deleted; in particular a later ``test`` adds its row.
+    was killed, and go. Nothing else is ever deleted: the tests of earlier ends stay, and so do the metrics of a final
+    validation, in the row of the batch before it.
 
     Args:
         folder: where the file lies; made if it isn't there.
@@ -76,7 +78,7 @@ class MetricsCSV(Logger):
         values = {name: repr(value) if isinstance(value, float) else str(value) for name, value in metrics.items()}
         step = int(self._last.get("step", -1)) + 1 if step is None else step
         row = {"step": str(step), "time": f"{time.time():.3f}"} | values
-        joins = bool(self._last) and self._last["step"] == row["step"]
+        joins = bool(self._last) and (is_of_test(row), row["step"]) == (is_of_test(self._last), self._last["step"])
         if joins:
             row = self._last | row
         new = [name for name in row if name not in self._columns]
@@ -95,7 +97,7 @@ class MetricsCSV(Logger):
         """Drop the rows after ``step``, the number of the last batch that the resumed run has behind it."""
         self._open()
         columns, rows = self._read()
-        kept = [row for row in rows if int(row["step"]) <= step]
+        kept = [row for row in rows if int(row["step"]) <= step or is_of_test(row)]
         if len(kept) < len(rows):
             self._rewrite(columns, kept)
 
@@ -161,6 +163,11 @@ class MetricsCSV(Logger):
         stream = io.StringIO(newline="")
         csv.writer(stream, lineterminator="\n").writerow(values)
         return stream.getvalue().encode()
+
+
+def is_of_test(row: Mapping[str, str]) -> bool:
+    """Whether a row holds what a test measured."""
+    return any(value and name.startswith("test/") for name, value in row.items())
 
 
 def resumed_step(trainer: Any) -> int | None:

@@ -20,6 +20,7 @@ SHORT = [
     "--trainer.check_val_every_n_epoch=1",
     "--trainer.log_every_n_steps=2",
     "--wandb=false",
+    "--score=full",
 ]
 
 
@@ -60,6 +61,7 @@ def test_summary_names_figures_protocols_and_versions(run):
 def test_the_cross_entropy_of_grey_pixels_is_not_called_a_likelihood(tmp_path, binarization, told):
     callback = "--trainer.callbacks=[{class_path: lit_gen.callbacks.Likelihood, init_args: {num_samples: 2}}]"
     words = [f"--data.binarization={binarization}", "--trainer.max_steps=1", "--wandb=false", f"--runs={tmp_path}"]
+    words.append("--score=full")
     assert main(["fit", "--config", CONFIG, callback, *words]) == 0
     (summary,) = tmp_path.glob("*/*/summary.json")
     protocol = json.loads(summary.read_text())["protocols"]["test/nll_nats_k2"]

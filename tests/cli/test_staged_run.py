@@ -7,9 +7,8 @@ import pytest
 import torch
 import yaml
 
-from lit_gen.cli import stages
+from lit_gen.cli import stages, whole_checkpoints
 from lit_gen.cli.main import main
-from lit_gen.cli.run_folder import find_checkpoint
 from lit_gen.cli.sample import load_model
 from lit_gen.cli.stage_cli import StageCLI
 
@@ -82,7 +81,8 @@ def test_summary_has_every_stage_and_the_last_one_as_its_own(run):
     assert len(whole["figures"]) == len(last["figures"]) + sum(
         len(summary(run / "stages" / name)["figures"]) for name in NAMES
     )
-    assert (whole["steps"], whole["epochs"]) == (last["steps"], last["epochs"]) == (22, 1)
+    assert (last["steps"], last["epochs"]) == (22, 1)
+    assert (whole["steps"], whole["epochs"]) == (4 * 22, 4), "totals of all stages"
     assert list(whole["stages"]) == [name[2:] for name in NAMES]
     assert whole["stages"]["rbm_2"]["started_from"] == {
         "below.encoder.layers.0.weight": "rbm_1.encoder.weight",
@@ -171,7 +171,7 @@ def test_fast_dev_run_hands_on_what_is_at_hand(two, tmp_path):
     run = only_run(tmp_path / "runs")
     assert not list(run.glob("**/*.ckpt"))
     figures = summary(run)["figures"]
-    assert summary(run)["steps"] == 2
+    assert summary(run)["steps"] == 2 + 2
     assert figures["two/test/loss"] == figures["one/test/loss"]
 
 
@@ -212,7 +212,8 @@ def test_finished_stages_are_left_alone_and_the_last_one_goes_on(two, tmp_path, 
     assert main(["fit", "--resume", str(run), "--stages.two.trainer.max_epochs=3"]) == 0
     assert "stage 1 of 2, one: finished before" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert summary(run / "stages" / "2_two")["epochs"] == summary(run)["epochs"] == 3
+    assert summary(run / "stages" / "2_two")["epochs"] == 3
+    assert summary(run)["epochs"] == 1 + 3
     assert summary(run)["stages"]["one"]["epochs"] == 1
     assert main([*arguments, "--ckpt_path=last", "--trainer.max_epochs=4"]) == 0
     assert only_run(tmp_path / "runs") == run
@@ -290,7 +291,9 @@ def test_every_stage_lowers_the_error_of_the_composed_net(tmp_path):
         taken = {}
         for target, source in summary(run)["stages"][stage.name]["started_from"].items():
             giver, name = source.split(".", 1)
-            taken[target] = load_model(find_checkpoint(run / summary(run)["stages"][giver]["folder"])).hand_on()[name]
+            taken[target] = load_model(whole_checkpoints.find(run / summary(run)["stages"][giver]["folder"])).hand_on()[
+                name
+            ]
         cli.model.load_state_dict(taken, strict=False)
         (batch,) = cli.datamodule.test_dataloader()
         with torch.no_grad():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_gen.cli import run_folder, walks
+from lit_gen.cli import walks, whole_checkpoints
 from lit_gen.cli.main import main
 from lit_gen.cli.sample import load_model
 from lit_gen.latent_walks import slerp
@@ -61,7 +61,7 @@ def test_walks_go_from_sample_to_sample(run, tmp_path, capsys, walk):
         expected = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * torch.linspace(0, 1, 4)[:, None]
     np.testing.assert_allclose(walked["latents"], expected.numpy(), atol=1e-5)
     with torch.no_grad():
-        between = load_model(run_folder.find_checkpoint(run)).from_latents(expected[:, 1]).numpy()
+        between = load_model(whole_checkpoints.find(run)).from_latents(expected[:, 1]).numpy()
     np.testing.assert_allclose(walked["samples"][:, 1], between, atol=1e-4)
 
 
@@ -80,7 +80,7 @@ def test_a_sum_is_of_the_samples_that_were_looked_at(run, tmp_path):
     assert total["samples"].shape == (9, *samples.shape[1:]) and len(total["averages"]) == 3
     assert apart.min() > 0 and 0.1 < apart.max() <= 0.25 + 1e-5
     with torch.no_grad():
-        decoded = load_model(run_folder.find_checkpoint(run)).from_latents(torch.from_numpy(total["latents"])).numpy()
+        decoded = load_model(whole_checkpoints.find(run)).from_latents(torch.from_numpy(total["latents"])).numpy()
     np.testing.assert_allclose(total["samples"], decoded, atol=1e-4)
 
 

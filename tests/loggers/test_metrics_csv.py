@@ -59,10 +59,30 @@ def test_a_step_that_is_not_told_follows_the_last(tmp_path):
 def test_another_process_goes_on_in_the_file_and_deletes_nothing(tmp_path):
     MetricsCSV(tmp_path).log_metrics({"a": 1.0}, step=100)
     second = MetricsCSV(tmp_path)
-    second.log_metrics({"test/b": 2.0}, step=0)
+    second.log_metrics({"b": 2.0}, step=0)
     second.finalize("success")
     second.log_metrics({"a": 3.0}, step=0)
-    assert rows(tmp_path, "step", "a", "test/b") == [("100", "1.0", ""), ("0", "3.0", "2.0")]
+    assert rows(tmp_path, "step", "a", "b") == [("100", "1.0", ""), ("0", "3.0", "2.0")]
+
+
+def test_the_tests_of_earlier_ends_stay_and_are_joined_by_no_batch(tmp_path):
+    first = MetricsCSV(tmp_path)
+    first.log_metrics({"a": 1.0}, step=3)
+    first.log_metrics({"test/b": 2.0}, step=4)
+    second = MetricsCSV(tmp_path)
+    second.resume_from(3)
+    second.log_metrics({"a": 3.0}, step=4)
+    second.log_metrics({"a": 4.0}, step=9)
+    second.log_metrics({"test/b": 5.0}, step=10)
+    second.log_metrics({"test/c": 6.0}, step=10)
+    third = MetricsCSV(tmp_path)
+    third.resume_from(4)
+    assert rows(tmp_path, "step", "a", "test/b", "test/c") == [
+        ("3", "1.0", "", ""),
+        ("4", "", "2.0", ""),
+        ("4", "3.0", "", ""),
+        ("10", "", "5.0", "6.0"),
+    ]
 
 
 def test_half_a_row_of_a_killed_run_goes(tmp_path):
