@@ -32,6 +32,11 @@ OPTIONS = """
                             newest run of this name
   --wandb true|false        log to Weights & Biases; offline unless logged in
   --monitor NAME            the metric whose least value makes best.ckpt
+  --monitor_missing stop|warn
+                            what a metric to monitor does that is never logged
+  --score in_proportion|full
+                            whether a run that options cut short has its test
+                            cut in proportion (default), or not
   --checkpoint_every_n_steps N
                             how often last.ckpt is written (default: 500)
   --print_config            print the resolved config and stop

@@ -14,6 +14,7 @@ NAMES = {
     "predictions": "predictions.npz",
     "weights": "weights.safetensors",
     "everything logged": "metrics.csv",
+    "curves of the losses": "curves.png",
     "summary": run_folder.SUMMARY,
 }
 
