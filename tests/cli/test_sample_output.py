@@ -141,6 +141,20 @@ def test_no_space_after_some_files_leaves_what_was_there(tmp_path, out, monkeypa
     assert everything(tmp_path) == before and saved
 
 
+@pytest.mark.parametrize("out", OUTS)
+def test_an_interrupt_leaves_what_was_there(tmp_path, out):
+    before = old_one(tmp_path / out, torch.zeros(3, 1, 4, 4))
+
+    def parts():
+        yield torch.rand(5, 1, 4, 4)
+        raise KeyboardInterrupt
+
+    for place in (tmp_path / out, tmp_path / f"new{Path(out).suffix}"):
+        with pytest.raises(KeyboardInterrupt):
+            write_samples(output_of(str(place), None, True), parts(), 10, picture_of)
+    assert everything(tmp_path) == before
+
+
 @pytest.mark.parametrize("out", OUTS[1:])
 @pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan")])
 def test_values_that_are_no_pixels_are_refused_wherever_they_come(tmp_path, out, bad):
