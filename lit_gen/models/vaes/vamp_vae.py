@@ -44,7 +44,7 @@ class VampVAE(VAE):
 
     def _is_of_now(self, weights: list[Tensor], settings: tuple) -> bool:
         """Whether nothing has changed since. By value: a write through ``.data`` leaves no trace in a tensor's version
-        counter, and a comparison takes about a hundredth of the time of encoding."""
+        counter. Comparing takes about a tenth of the time of encoding."""
         now, settings_now = self._weights_and_settings()
         return settings == settings_now and all(
             (a.dtype, a.device) == (b.dtype, b.device) and equal(a, b) for a, b in zip(weights, now, strict=True)
