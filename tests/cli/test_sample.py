@@ -131,7 +131,7 @@ def test_a_given_picture_is_read_as_pictures_in_folders_are(run, tmp_path, monke
         x = image_at(tmp_path / "own" / "0.png", (1, 8, 8), background)
         assert torch.equal(x, next(iter(data.reference_loader("test"))).x[0])
         assert f"transparency laid over {background} in 1 of 1 pictures (0.png)" in capsys.readouterr().out
-    assert background_of(run) == "white"
+    assert background_of(run / "checkpoints" / "last.ckpt") == "white"
 
 
 def test_a_completion_makes_a_grid(run, picture, tmp_path):
