@@ -33,7 +33,8 @@ def fit(cli: LitGenCLI) -> None:
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     finally:
-        loss_curves.save(trainer)  # of a run that stops or fails as well
+        if cli.first_step.is_near:
+            loss_curves.save(trainer)  # of a run that stops or fails as well
     timing = {
         "seconds_fit": time.perf_counter() - seconds,
         "seconds_training": cli.progress.train_seconds,
