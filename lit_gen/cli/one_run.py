@@ -46,7 +46,8 @@ def fit(cli: LitGenCLI) -> None:
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     finally:
-        loss_curves.save(trainer)  # of a run that stops or fails as well
+        if cli.first_step.is_near:
+            loss_curves.save(trainer)  # of a run that stops or fails as well
     legs = cli.clock.legs()
     timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
     cli.remarks["legs"] = legs

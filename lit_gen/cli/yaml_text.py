@@ -12,6 +12,7 @@ contains itself without an end. Here:
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import yaml
@@ -70,6 +71,9 @@ class _Parser(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 class _Dumper(yaml.SafeDumper):
     """Quotes each string that any reader of YAML, this one or another, could take for something else."""
 
+
+# Of a default that is an Enum, as that of Lightning's Timer; jsonargparse reads it by its name.
+_Dumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_str(value.name))
 
 for _kind, (_expression, _first) in _RESOLVERS.items():
     for _class in (Loader, _Dumper):
