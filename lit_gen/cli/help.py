@@ -53,7 +53,7 @@ OF_PARTS = """
                             --trainer.max_time DD:HH:MM:SS
   --trainer.check_val_every_n_epoch N, --trainer.log_every_n_steps N
   --trainer.accelerator A   auto (default), cpu or gpu; --trainer.devices N
-  --trainer.precision P     32-true (default), bf16-mixed, 16-mixed
+  --trainer.precision P     32-true (default), 64-true, bf16-mixed, 16-mixed
   --trainer.callbacks LIST  what is measured and drawn; [] for nothing
   --trainer.fast_dev_run N  only N batches of everything: does it run at all?
   --data FILE_OR_CLASS      other data, as lit_gen.data.ImageFolder or
