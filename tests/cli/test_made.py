@@ -36,7 +36,8 @@ def test_each_verb_ends_with_paths_that_are_there(tmp_path, capsys):
         assert main([*words]) == 0
         *lines, last = capsys.readouterr().out.splitlines()
         folder = Path(last.removeprefix("run folder: "))
-        paths = [Path(line.split()[-1]) for line in lines if str(folder) in line]
+        table = max(number for number, line in enumerate(lines) if line.startswith("└"))
+        paths = [Path(line.split()[-1]) for line in lines[table + 1 :]]
         assert all(path.is_file() for path in paths)
         return [str(path.relative_to(folder)) for path in paths]
 
@@ -46,6 +47,7 @@ def test_each_verb_ends_with_paths_that_are_there(tmp_path, capsys):
         "checkpoints/last.ckpt",
         "samples/samples_0000003.png",
         "metrics.csv",
+        "curves.png",
         "summary.json",
     ]
     (run,) = runs.glob("*/*")

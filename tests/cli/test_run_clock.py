@@ -32,6 +32,8 @@ def batches(monkeypatch):
         def perf_counter(self) -> float:
             return self.now
 
+        monotonic = perf_counter
+
     clock = Clock()
     count = Progress.on_train_batch_end
 
