@@ -68,7 +68,7 @@ def test_each_stage_has_a_run_folder_of_its_own(run):
         assert there >= {"checkpoints", "config.yaml", "log.txt", "metrics.csv", "summary.json"}
         assert (run / "stages" / name / "checkpoints" / "last.ckpt").is_file()
     assert (run / "stages" / NAMES[3] / "checkpoints" / "best.ckpt").is_file()
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "log.txt", "stages", "summary.json"}
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "log.txt", "run.json", "stages", "summary.json"}
 
 
 def test_summary_has_every_stage_and_the_last_one_as_its_own(run):
