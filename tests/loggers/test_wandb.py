@@ -173,6 +173,25 @@ def test_its_own_settings_decide_before_the_login(settings, mode):
     assert chosen_mode(settings) == mode
 
 
+def test_a_folder_that_says_what_was_changed_makes_a_legal_id(tmp_path):
+    made = WandbRun(tmp_path / "20261128-123218-ab12-beta=4-hidden_dims=100-50")._wandb_init
+    assert made["id"] == "20261128-123218-ab12-beta-4-hidden_dims-100-50"
+
+
+def test_an_empty_mode_is_none(tmp_path, monkeypatch, settings):
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "")
+    monkeypatch.setattr(wandb, "setup", lambda: pytest.fail("begun") if "WANDB_MODE" in os.environ else Off())
+    WandbRun(tmp_path)._begin()
+
+
+class Off:
+    """W&B's settings that say that nothing is to be logged."""
+
+    settings = type("Settings", (), {"mode": "disabled"})()
+
+
 def test_a_sweep_names_its_runs_itself(settings, monkeypatch, tmp_path):
     assert WandbRun(tmp_path / "a b?")._wandb_init["id"] == "a-b-"
     monkeypatch.setenv("WANDB_SWEEP_ID", "s")
