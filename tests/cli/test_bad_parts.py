@@ -251,7 +251,7 @@ def test_stopping_early_by_what_an_epoch_does_not_log(refused, tmp_path, monitor
     words = ["--trainer.max_epochs=3", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
     words += [f"--trainer.callbacks=[{fid},{stopping}]", "--wandb=false", f"--runs={tmp_path}"]
     assert STOPPING[monitor] in refused("fit", "--config", VAE, *words)
-    assert list(tmp_path.glob("vae_digits/*/checkpoints/best.ckpt")), "what the epoch made stays"
+    assert list(tmp_path.glob("vae_digits/*/checkpoints/*.ckpt")), "what the epoch made stays"
 
 
 @pytest.mark.parametrize(("reference", "count"), [("val", 0), ("val", 1), ("test", 1)])
