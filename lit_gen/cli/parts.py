@@ -87,7 +87,8 @@ class Parts:
 
         Args:
             when: asked when an error has come: whether it is still one of building or trying parts. Afterwards one
-                alone is a person's mistake for certain: an ``EarlyStopping`` on a metric that an epoch doesn't log.
+                alone is a person's mistake for certain: an ``EarlyStopping`` on a metric that an epoch doesn't log (as
+                far as ``MonitorWatch`` couldn't tell it first).
         """
         try:
             yield

@@ -170,7 +170,7 @@ def test_accelerator_that_is_not_there(refused, tmp_path, monkeypatch, accelerat
     for kind in (CUDAAccelerator, MPSAccelerator):
         monkeypatch.setattr(kind, "is_available", staticmethod(lambda: False))
     told = refused(*fit(tmp_path, f"--trainer.accelerator={accelerator}"))
-    assert told.endswith("Take --trainer.accelerator=cpu or auto.")
+    assert "Take --trainer.accelerator=cpu or auto." in told  # and where the config speaks of the trainer
     assert not list((tmp_path / "runs").glob("*/*")), "a refused run leaves no folder"
 
 

@@ -234,18 +234,24 @@ def test_wandb_leaves_no_folder_either(refused, tmp_path, monkeypatch):
     assert not list((tmp_path / "runs").glob("*/*"))
 
 
-@pytest.mark.parametrize("monitor", ["val/fid_lenet_100", "val/los"])
+STOPPING = {
+    "val/fid_lenet_100": "EarlyStopping.monitor: 'val/fid_lenet_100' is measured every 2 epochs only",
+    "val/los": "EarlyStopping.monitor: 'val/los' is not among what this run logs; the nearest is 'val/loss'",
+    "train/loss": (  # logged every 50 steps, and the epoch has 2
+        "trainer.callbacks[1] (lightning.pytorch.callbacks.EarlyStopping): an epoch ended without its metric "
+        "'train/loss'; did you mean 'val/loss'? strict: false passes over epochs that don't measure it"
+    ),
+}
+
+
+@pytest.mark.parametrize("monitor", STOPPING)
 def test_stopping_early_by_what_an_epoch_does_not_log(refused, tmp_path, monitor):
     stopping = part("lightning.pytorch.callbacks.EarlyStopping", monitor=monitor)
     fid = part("lit_gen.callbacks.FID", extractor=LENET, num_samples=100, every_n_epochs=2)
     words = ["--trainer.max_epochs=3", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
     words += [f"--trainer.callbacks=[{fid},{stopping}]", "--wandb=false", f"--runs={tmp_path}"]
-    told = refused("fit", "--config", VAE, *words)
-    assert "trainer.callbacks[1] (lightning.pytorch.callbacks.EarlyStopping): an epoch ended without its metric" in told
-    assert f"its metric '{monitor}'; " in told
-    assert ("did you mean 'val/loss'?" in told) == (monitor == "val/los")
-    assert "strict: false" in told
-    assert list(tmp_path.glob("vae_digits/*/checkpoints/best.ckpt")), "what the epoch made stays"
+    assert STOPPING[monitor] in refused("fit", "--config", VAE, *words)
+    assert list(tmp_path.glob("vae_digits/*/checkpoints/*.ckpt")), "what the epoch made stays"
 
 
 @pytest.mark.parametrize(("reference", "count"), [("val", 0), ("val", 1), ("test", 1)])

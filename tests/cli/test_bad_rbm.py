@@ -14,7 +14,7 @@ MISTAKES = {
     "momentum_of_adam": (["--model.optimizer=torch.optim.Adam"], "take torch.optim.SGD, or momentum: null"),
     "units_of_another_shape": (["--model.visible.shape=[1,4,4]"], "but the data's examples have shape (1, 8, 8)"),
     "weights_in_half": (["--trainer.precision=bf16-true"], "trainer.precision=bf16-true would keep the weights"),
-    "clipping": (["--trainer.gradient_clip_val=1.0"], "gradient clipping is not supported for manual optimization"),
+    "clipping": (["--trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=1.0 has no effect on RBM"),
     "values_out_of_range": (
         ["--data=lit_gen.data.Ring", "--data.binarization=none", "--model.visible.shape=2"],
         "Bernoulli units take values in [0, 1], but the data reach from",
