@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lit_gen.cli import config_files
 from lit_gen.cli.main import VERBS
 
 README = Path("README.md").read_text()
@@ -27,9 +28,9 @@ def test_commands_name_verbs_and_files_that_exist(line):
     words = shlex.split(line, comments=True)
     verb = words[next(i for i, word in enumerate(words) if word.endswith("lit-gen")) + 1]
     assert verb in VERBS or verb == "VERB"
-    for word in words:
-        if word.startswith("conf/"):
-            assert Path(word).is_file(), word
+    for option, value in config_files.pairs(words):
+        if option in ("--config", "--data", "--trainer") and not value.startswith(("lit_gen.", "runs/")):
+            assert config_files.find(value), value
 
 
 def test_tree_names_every_room():
