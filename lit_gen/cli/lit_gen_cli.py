@@ -31,7 +31,6 @@ from lit_gen.cli import (
     shortened,
     start_up,
     trainer_keys,
-    trainer_options,
     whole_checkpoints,
 )
 from lit_gen.cli.config_files import name_of
@@ -171,7 +170,7 @@ class LitGenCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = dict(self.config_init.trainer)
-        trainer_options.check(self.model, config)
+        trainer_keys.check_optimization(self.model, config)
         # Made only now that every part of the config has been built without an error.
         self.folder = self._run_folder(Path(self.config.runs), self.config.name) if _get_rank() in (None, 0) else None
         changes = overrides.overrides(self.arguments)

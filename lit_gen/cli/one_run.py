@@ -16,7 +16,6 @@ from lit_gen.cli import (
     run_folder,
     run_record,
     shortened,
-    trainer_keys,
     whole_checkpoints,
 )
 from lit_gen.cli.lit_gen_cli import LitGenCLI
@@ -41,8 +40,6 @@ def fit(cli: LitGenCLI) -> None:
         whole_checkpoints.make_way(cli.folder)
     cli.clock.start(cli.plan(), cli.goes_on)
     path = str(cli.checkpoint) if cli.checkpoint else None
-    if trainer.is_global_zero and (note := trainer_keys.endless(trainer)):
-        print(note, flush=True)
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -152,8 +152,14 @@ def training_line(trainer: Trainer) -> str:
     elif is_counted:
         words = [f"{epochs:,} epochs of {of}", *limits]
     else:
-        words = [*(limits or ["until stopped (Ctrl-C)"]), f"an epoch is {of}"]
+        words = [*(limits or [_without_limit(trainer)]), f"an epoch is {of}"]
     return f"training: {', '.join(words)}"
+
+
+def _without_limit(trainer: Trainer) -> str:
+    if any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks):
+        return "until EarlyStopping ends it"
+    return "without an end (no max_epochs, max_steps, max_time or EarlyStopping); Ctrl-C stops and saves it"
 
 
 def evaluation_line(trainer: Trainer, activity: str) -> str:

@@ -1,11 +1,10 @@
-"""The keys that a whole run goes by (seed, intervals, limits, precision), looked at before anything is built."""
+"""The keys that a whole run goes by: seed, intervals, limits, precision, and what of them a model can follow."""
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch import LightningModule
 
 from lit_gen.cli import precision
 from lit_gen.errors import UserError
@@ -35,6 +34,13 @@ LEAST = {
     "trainer.fast_dev_run": 0,
 }
 """The least value of each key that is a number; null leaves it to Lightning."""
+
+INSTEAD = {
+    "gradient_clip_val": "gradient_clip_norm",
+    "gradient_clip_algorithm": "gradient_clip_norm",
+    "accumulate_grad_batches": "num_micro_batches",
+}
+"""Each key's counterpart among the arguments of a model that does without Lightning's own optimization."""
 
 
 def check(config: Namespace) -> None:
@@ -70,13 +76,24 @@ def _check_devices(devices: Any) -> None:
         )
 
 
-def endless(trainer: Trainer) -> str | None:
-    """What to say of a fit that nothing ends; None where something does."""
-    fit = trainer.fit_loop
-    ends = any(isinstance(callback, EarlyStopping | Timer) for callback in trainer.callbacks)
-    if ends or trainer.fast_dev_run or fit.max_epochs != -1 or trainer.max_steps not in (-1, math.inf):
-        return None
-    return (
-        "this run has no end: trainer.max_epochs is -1, and there is no max_steps, no max_time and no EarlyStopping; "
-        "Ctrl-C stops and saves it"
-    )
+def check_optimization(model: LightningModule, trainer: Mapping[str, Any]) -> None:
+    """Refuse what Lightning would refuse, or pass over, under manual optimization; with the keys that do it.
+
+    Args:
+        model: the model that was built.
+        trainer: the trainer's keys.
+
+    Raises:
+        UserError: such a key is set.
+    """
+    if model.automatic_optimization:
+        return
+    for key, argument in INSTEAD.items():
+        value = trainer.get(key)
+        if not value or (key == "accumulate_grad_batches" and value == 1):  # a clip of 0 is none
+            continue
+        cure = f"set model.{argument} instead" if hasattr(model, argument) else "leave it out"
+        name = type(model).__name__
+        raise UserError(
+            f"trainer.{key}={value} has no effect on {name}, which does without Lightning's own optimization: {cure}"
+        )

@@ -93,6 +93,9 @@ def test_a_run_is_running_while_it_trains_and_a_failed_one_says_so(tmp_path, mon
     assert "broken on purpose" in run_state.read(run)["error"]
 
 
+ENDLESS = "without an end (no max_epochs, max_steps, max_time or EarlyStopping); Ctrl-C stops and saves it"
+
+
 def trainer(batches=17, epochs=-1, steps=-1, accumulate=1, seconds=None):
     callbacks = []
     if seconds is not None:
@@ -116,8 +119,8 @@ def trainer(batches=17, epochs=-1, steps=-1, accumulate=1, seconds=None):
         ({"epochs": 200, "steps": 50}, "50 steps, an epoch is 17 batches of 64"),
         ({"epochs": 2, "steps": 50}, "2 epochs of 17 batches of 64 = 34 steps"),
         ({"steps": 50}, "50 steps, an epoch is 17 batches of 64"),
-        ({}, "until stopped (Ctrl-C), an epoch is 17 batches of 64"),
-        ({"epochs": None}, "until stopped (Ctrl-C), an epoch is 17 batches of 64"),
+        ({}, f"{ENDLESS}, an epoch is 17 batches of 64"),
+        ({"epochs": None}, f"{ENDLESS}, an epoch is 17 batches of 64"),
         ({"seconds": 90}, "for at most 1:30, an epoch is 17 batches of 64"),
         ({"epochs": 3, "seconds": 90}, "3 epochs of 17 batches of 64 = 51 steps, for at most 1:30"),
         ({"epochs": 3, "batches": float("inf")}, "3 epochs of batches without end of 64"),
