@@ -95,6 +95,8 @@ class Replay(Noise):
         self.table = table
 
     def noise(self, own: Tensor) -> Tensor:
+        if not self.training:
+            return own  # in evaluation it belongs to the example anyway
         value = self.table.take()
         assert value.shape == own.shape
         return value
@@ -139,7 +141,6 @@ class Record(Callback):
         self.table.start(trainer.global_step, batch.index)
 
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:
-        self.table.start(1000 + batch_idx, batch.index)
         self.evaluated_buffers.append({name: buffer.clone() for name, buffer in pl_module.named_buffers()})
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
