@@ -38,7 +38,7 @@ def test_config_runs_two_batches(config, tmp_path, monkeypatch, data_root):
     (run,) = tmp_path.glob("*/*")
     assert run.parent.name == config.stem
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["steps"] == 2
+    assert summary["steps"] == 2 * len(summary.get("stages", [run]))  # the whole of a staged run
     assert summary["figures"]
     assert (run / "config.yaml").is_file()
 
