@@ -43,6 +43,7 @@ def held_back() -> Iterator[None]:
 
 def quiet_loggers() -> None:
     """Keep the libraries' loggers off the screen, but for errors; for after the libraries have been imported."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # torch gives it a handler as it compiles
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if name.split(".")[0] in LIBRARIES and isinstance(logger, logging.Logger):
             for handler in logger.handlers:

@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(unknown_verb(verb))
     if is_process:
         start_up.begin()
+        sys.path.append(os.getcwd())  # for parts of one's own, which `python -m lit_gen` finds there as well
     try:
         asks = verb in help.VERBS and help.is_asked(arguments[1:])
         with library_messages.held_back():

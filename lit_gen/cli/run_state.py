@@ -11,6 +11,7 @@ from typing import Any
 
 from lit_gen.atomic_file import replacing
 from lit_gen.cli import run_folder
+from lit_gen.errors import Interrupted
 
 RECORD = "run.json"
 
@@ -40,9 +41,10 @@ def write(folder: Path, verb: str, overrides: Mapping[str, str]) -> None:
 
 
 def note_failure(folder: Path, error: BaseException) -> None:
-    """Note that the run ended by an error; without a record there is nothing to add to."""
+    """Note that the run ended by an error; without a record there is nothing to add to. A run that was asked to stop
+    has not failed."""
     content = read(folder)
-    if content:
+    if content and not isinstance(error, Interrupted):
         words = " ".join(f"{type(error).__name__}: {error}".split())
         with suppress(OSError):  # the error itself matters more
             _replace(folder, {**content, "error": words[:300]})

@@ -107,7 +107,7 @@ class StagedRun:
             where = run_folder.shown(self.folder) if self.folder else "RUN"  # told by the rank that knows it
             raise Interrupted(f"interrupted; go on with: lit-gen fit --resume {where}") from interrupt
         except Exception as error:
-            if self.folder is not None and is_rank_zero() and not isinstance(error, Interrupted):
+            if self.folder is not None and is_rank_zero():
                 run_state.note_failure(self.folder, error)
             raise
         finally:

@@ -1,7 +1,7 @@
 """What a run says before its first step: where it goes, its data, device, parameters, and the steps to come."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,11 @@ class StartReport(Callback):
         if not trainer.is_global_zero:
             return
         lines = []
+        if trainer.ckpt_path:
+            self.remarks["evaluated"] = weights_of(Path(trainer.ckpt_path))
         if "data" not in self.remarks:  # not after a fit, which has said it
             lines = [*self._where(trainer), *data_lines(trainer.datamodule, self.remarks), device_line(trainer)]
-        show([*lines, evaluation_line(trainer, activity)])
+        show([*lines, evaluation_line(trainer, activity, self.remarks.get("evaluated"))])
 
     def _where(self, trainer: Trainer) -> list[str]:
         folder = run_folder.shown(Path(trainer.default_root_dir))
@@ -162,12 +164,22 @@ def _without_limit(trainer: Trainer) -> str:
     return "without an end (no max_epochs, max_steps, max_time or EarlyStopping); Ctrl-C stops and saves it"
 
 
-def evaluation_line(trainer: Trainer, activity: str) -> str:
-    """What is evaluated, and what is measured."""
+def weights_of(checkpoint: Path) -> dict[str, Any]:
+    """Which weights a checkpoint holds: its file's name, and the steps that they were trained for."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return {"checkpoint": checkpoint.name, "step": content["global_step"]}
+
+
+def evaluation_line(trainer: Trainer, activity: str, weights: Mapping[str, Any] | None) -> str:
+    """What is evaluated, and what is measured; ``weights`` as ``weights_of`` the checkpoint."""
     path = trainer.ckpt_path
     of = run_folder.shown(Path(path).resolve()) if path else "the model as it is"
     if path and Path(path).resolve().is_relative_to(Path(trainer.default_root_dir).resolve()):
         of = Path(path).name
+    if weights:
+        of = f"{of} of step {weights['step']:,}"
+    if activity == "predicting":
+        return f"{activity} by {of}"
     measured = [type(callback).__name__ for callback in trainer.callbacks if hasattr(callback, "protocols")]
     return f"{activity} {of}" + (f": {', '.join(measured)}" if measured else "")
 

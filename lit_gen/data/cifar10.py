@@ -1,5 +1,6 @@
 """CIFAR-10, from torchvision's files and downloads."""
 
+import textwrap
 from pathlib import Path
 
 import torch
@@ -63,10 +64,10 @@ class CIFAR10(ImageData):
                 source(str(self.root), download=True)
                 return
             except Exception as error:  # whatever the network or the disk has to say
-                reason = f"the download failed: {' '.join(str(error).split())[-200:]}"
+                reason = f"the download failed: {textwrap.shorten(str(error), 200, placeholder=' …')}"
         raise UserError(
             f"In {self.folder} these are missing or damaged: {', '.join(wrong)} ({reason}). "
-            f"Unpack {source.url} in {self.root}, or name another root by root or LIT_GEN_DATA."
+            f"Unpack {source.url} in {self.root}, or name another folder by --data.root or LIT_GEN_DATA."
         )
 
     def read(self) -> Arrays:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import textwrap
 from pathlib import Path
 
 from lit_gen.data.base import Arrays, Part
@@ -63,11 +64,11 @@ class MNIST(ImageData):
                     self._source(str(self.root), download=True)
                     reason = ""
                 except Exception as error:  # whatever the network or the disk has to say
-                    reason = f"the download failed: {' '.join(str(error).split())[-200:]}"
+                    reason = f"the download failed: {textwrap.shorten(str(error), 200, placeholder=' …')}"
             if reason:
                 raise UserError(
                     f"{self.folder} lacks {', '.join(missing)} ({reason}). Put torchvision's files there "
-                    f"(unpacked, from {self._source.mirrors[0]}), or name their root by root or LIT_GEN_DATA."
+                    f"(unpacked, from {self._source.mirrors[0]}), or say where they are by --data.root or LIT_GEN_DATA."
                 )
         check_files(self.folder)
 

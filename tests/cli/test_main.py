@@ -1,7 +1,9 @@
 """The front door: quick help, misspelt verbs, exit statuses."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,13 @@ def test_list_names_families_configs_and_papers(capsys):
 def test_list_of_an_unknown_family(capsys):
     assert front.main(["list", "vae"]) == 2
     assert "there is no family 'vae'" in capsys.readouterr().err
+
+
+def test_parts_of_ones_own_are_found_in_the_current_folder(tmp_path):
+    """A console script has its own folder on the path in the place of the current one."""
+    (tmp_path / "own_part.py").write_text("")
+    code = "import os, sys; sys.path.remove(''); sys.argv = ['lit-gen', 'list', 'gans']\n"
+    code += "from lit_gen.cli.main import main; main(); import own_part"
+    environment = {**os.environ, "PYTHONPATH": str(Path(front.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

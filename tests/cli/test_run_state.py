@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from lit_gen.cli import run_state
+from lit_gen.errors import Interrupted
 
 
 def began(folder, **changes):
@@ -81,3 +82,11 @@ def test_a_garbled_record_is_none(tmp_path, text):
     assert run_state.state_of(tmp_path) in (run_state.STOPPED, run_state.ELSEWHERE)
     run_state.write(tmp_path, "fit", {})
     assert run_state.state_of(tmp_path) == run_state.RUNNING
+
+
+def test_a_run_that_was_asked_to_stop_has_not_failed(tmp_path, gone):
+    began(tmp_path, pid=gone)
+    run_state.note_failure(tmp_path, Interrupted("stopped at step 7"))
+    assert run_state.state_of(tmp_path) == run_state.STOPPED
+    run_state.note_failure(tmp_path, ValueError("broken"))
+    assert run_state.state_of(tmp_path) == run_state.FAILED

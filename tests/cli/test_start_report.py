@@ -50,7 +50,10 @@ def test_a_fit_says_where_it_goes_on_what_and_how_far(told, tmp_path, monkeypatc
     assert whole in lines
     assert "training: 2 epochs of 17 batches of 64 = 34 steps" in lines
     assert "W&B: off" in lines
-    assert lines[-1] == "testing best.ckpt"
+    step = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["global_step"]
+    assert lines[-1] == f"testing best.ckpt of step {step}"
+    evaluated = json.loads((run / "summary.json").read_text())["evaluated"]
+    assert evaluated == {"checkpoint": "best.ckpt", "step": step}, "the table's metrics are of these weights"
     assert len(lines) <= 11 and max(map(len, lines)) <= 80
     assert json.loads((run / "summary.json").read_text())["data"]["module"] == "Digits"
     assert run_state.state_of(run) == run_state.FINISHED

@@ -85,7 +85,7 @@ def test_missing_files_are_named_with_what_to_do(kind, tmp_path, monkeypatch):
         make(kind, tmp_path).prepare_data()
     # Nobody listens on port 9 of this machine: a network that is down.
     monkeypatch.setattr(kind()._source, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(UserError, match=r"the download failed: .*http://127.0.0.1:9/") as caught:
+    with pytest.raises(UserError, match=r"the download failed: Error downloading .*http://127.0.0.1:9/") as caught:
         make(kind, tmp_path, download=True).prepare_data()
     assert "\n" not in str(caught.value)
     (tmp_path / "file").write_text("")
