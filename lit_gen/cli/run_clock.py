@@ -42,8 +42,8 @@ class RunClock(Callback):
         """Whether the run is that of the checkpoint that it starts from."""
         self._planned: float | None = None
 
-    def start(self, plan: Plan, goes_on: bool) -> None:
-        """Begin this process's leg."""
+    def start(self, plan: Plan | None = None, goes_on: bool = False) -> None:
+        """Begin this process's leg; a fit that nobody starts it for starts it itself, and plans what it does."""
         self.plan, self.goes_on = plan, goes_on
         self._began, self._started = self.clock(), datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -71,6 +71,8 @@ class RunClock(Callback):
         self._planned = state_dict.get("planned") if self.goes_on else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._began is None:
+            self.start()
         # What a fit did after its last checkpoint, as its final validation, stands in the summary alone.
         self._earlier = completed(self._earlier, legs_of(Path(trainer.default_root_dir) / run_folder.SUMMARY))
 
@@ -80,11 +82,14 @@ class RunClock(Callback):
 
     def _settle(self, trainer: Trainer) -> float:
         """Batches that the config's files plan, or those of the leg with which the run began if these were more."""
-        self._planned = max(self._planned or 0.0, self.plan.of_files(trainer))
-        return self._planned
+        if self.plan is not None:
+            self._planned = max(self._planned or 0.0, self.plan.of_files(trainer))
+        return self._planned or 0.0
 
     def share(self, trainer: Trainer) -> float:
         """The share, at most 1, of the training that the config's files plan that is this run's."""
+        if self.plan is None:
+            return 1.0
         whole, planned = self._settle(trainer), self.plan.of_run(trainer)
         return 1.0 if planned >= whole else planned / whole
 
