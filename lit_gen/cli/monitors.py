@@ -32,8 +32,9 @@ class MonitorWatch(Callback):
     """Stops a run after its first validation if the metric that something waits for can't come.
 
     A metric that isn't logged yet may be one of a callback that measures every n epochs only: until each of those that
-    might log it has measured once, the run goes on, and says so. ``train/…`` metrics may come with the first logged
-    step. The one that the config's ``monitor`` waits for, ``EarlyStopping``'s, a ``ModelCheckpoint``'s and
+    might log it has measured once, the run goes on, and says so; pictures, which log nothing, hold up no verdict.
+    ``train/…`` metrics may come with the first logged step. Where nothing is validated it is said at the start, and
+    what can't do without its metric stops the run there. The one that the config's ``monitor`` waits for, ``EarlyStopping``'s, a ``ModelCheckpoint``'s and
     ``ReduceLROnPlateau``'s are looked after alike.
 
     Args:
@@ -49,10 +50,10 @@ class MonitorWatch(Callback):
         self._validated = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.enable_validation and not trainer.fast_dev_run:
-            for monitor in monitors_of(trainer):
-                if monitor.metric.startswith("val/"):
-                    self._say(monitor, "nothing is validated, so it never comes" + _without_best(monitor))
+        self._check_validation(trainer, saves=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check_validation(trainer)  # Lightning makes the loaders only for the first validation
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or trainer.fast_dev_run:
@@ -74,6 +75,19 @@ class MonitorWatch(Callback):
             if monitor.key == "monitor" and monitor.metric not in trainer.callback_metrics and not said:
                 self._say(monitor, "was never logged" + _without_best(monitor))
 
+    def _check_validation(self, trainer: Trainer, saves: bool = True) -> None:
+        """Look for monitors that wait for a validation where there is none."""
+        if self._validated or trainer.fast_dev_run or not _is_without_validation(trainer):
+            return
+        for monitor in monitors_of(trainer):
+            if not monitor.metric.startswith("val/"):
+                continue
+            told = f"never comes: nothing is validated ({why_nothing(trainer, 'val')})"
+            if monitor.needs_it_now:
+                self._stop(trainer, monitor, told, saves)
+            else:
+                self._say(monitor, told + _without_best(monitor))
+
     def _check(self, trainer: Trainer, monitor: Monitor, logged: list[str]) -> None:
         later = [one for one in _with_interval(trainer) if id(one) not in self._measured]
         certain = [one for one in later if monitor.metric in (names_of(one) or ())]
@@ -93,12 +107,12 @@ class MonitorWatch(Callback):
         else:
             self._stop(trainer, monitor, f"is not among what this run logs{nearest(monitor.metric, names)}")
 
-    def _stop(self, trainer: Trainer, monitor: Monitor, told: str) -> None:
+    def _stop(self, trainer: Trainer, monitor: Monitor, told: str, saves: bool = True) -> None:
         if not self.stops or ends_training(trainer):
             self._say(monitor, told + _without_best(monitor))
             return
         saved = ""
-        for callback in trainer.callbacks:
+        for callback in trainer.callbacks if saves else ():
             if isinstance(callback, LastCheckpoint):
                 callback.save(trainer)
                 key = " --monitor=…" if monitor.key == "monitor" else ""
@@ -128,10 +142,25 @@ def monitors_of(trainer: Trainer) -> list[Monitor]:
 
 
 def names_of(callback: Callback) -> set[str] | None:
-    """The names that a callback may log at a validation; None if it doesn't say."""
+    """The names that a callback may log at a validation; None if it doesn't say.
+
+    Each of lit-gen's own that logs states how it measures, in its ``protocols``. One without them is a picture, and
+    logs nothing.
+    """
+    if type(callback).__module__.startswith("lit_gen.") and not hasattr(callback, "protocols"):
+        return set()
     names: Callable[[str], Iterable[str] | None] | None = getattr(callback, "figure_names", None)
     given = None if names is None else names("val")
     return None if given is None else set(given)
+
+
+def why_nothing(trainer: Trainer, split: str) -> str:
+    """Why there are no batches of a split (val, test or predict)."""
+    if not getattr(trainer, f"limit_{split}_batches"):
+        return f"trainer.limit_{split}_batches is 0"
+    if split == "val" and getattr(trainer.datamodule, "num_validation", None) == 0:
+        return "data.num_validation is 0"
+    return f"there are no batches of the {split} split"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -148,6 +177,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def _without_best(monitor: Monitor) -> str:
     return "; there is no best.ckpt by it" if monitor.key == "monitor" else ""
+
+
+def _is_without_validation(trainer: Trainer) -> bool:
+    """Whether no validation has a batch, as far as it is known: before the loaders are made they may have some."""
+    if not trainer.enable_validation:
+        return True
+    return trainer.val_dataloaders is not None and sum(trainer.num_val_batches) == 0
 
 
 def _with_interval(trainer: Trainer) -> list[Callback]:

@@ -12,6 +12,7 @@ from lit_gen.cli import (
     checkpoints,
     loss_curves,
     made,
+    monitors,
     run_clock,
     run_folder,
     run_record,
@@ -21,6 +22,9 @@ from lit_gen.cli import (
 from lit_gen.cli.lit_gen_cli import LitGenCLI
 from lit_gen.cli.screen import say
 from lit_gen.errors import Interrupted, UserError
+
+SPLITS = {"validate": "val", "test": "test", "predict": "predict"}
+"""What Lightning calls the batches of each verb."""
 
 
 def check_checkpoint(cli: LitGenCLI) -> None:
@@ -42,10 +46,10 @@ def fit(cli: LitGenCLI) -> None:
     path = str(cli.checkpoint) if cli.checkpoint else None
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
+        legs = cli.clock.legs()  # before the curves are drawn, which is no part of the fit
     finally:
         if cli.first_step.is_near:
             loss_curves.save(trainer)  # of a run that stops or fails as well
-    legs = cli.clock.legs()
     timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
     cli.remarks["legs"] = legs
     share = 1.0 if cli.config.score == "full" or trainer.fast_dev_run else cli.clock.share(trainer)
@@ -68,6 +72,9 @@ def evaluate(cli: LitGenCLI) -> None:
     if cli.verb == "predict":
         quiet["return_predictions"] = False
     entry(cli.model, datamodule=cli.datamodule, ckpt_path=str(cli.checkpoint), weights_only=True, **quiet)
+    split = SPLITS[cli.verb]
+    if not sum(getattr(cli.trainer, f"num_{split}_batches")):
+        raise UserError(f"nothing to {cli.verb}: {monitors.why_nothing(cli.trainer, split)}")
     _finish(cli, _figures(cli.trainer.callback_metrics), {"seconds": time.perf_counter() - seconds})
 
 

@@ -161,12 +161,11 @@ class Parts:
             return None
         stopping, part = found
         logged = re.findall(r"`([^`]+)`", str(error).partition("any of the following")[2])
-        near = difflib.get_close_matches(stopping.monitor, logged, n=1)
-        hint = (
-            f"did you mean '{near[0]}'?"
-            if near
-            else textwrap.shorten(f"it logged {', '.join(logged)}", 120, placeholder=" …") + ";"
-        )
+        if near := difflib.get_close_matches(stopping.monitor, logged, n=1):
+            hint = f"did you mean '{near[0]}'?"
+        else:
+            words = f"it logged {', '.join(logged)}" if logged else "nothing at all was logged"
+            hint = textwrap.shorten(words, 120, placeholder=" …") + ";"
         return (
             f"{part.path} ({part.class_path}): an epoch ended without its metric '{stopping.monitor}'; {hint} "
             "strict: false passes over epochs that don't measure it"

@@ -9,7 +9,7 @@ import torch
 
 from lit_gen.callbacks import progress
 from lit_gen.callbacks.progress import Progress
-from lit_gen.cli import run_clock
+from lit_gen.cli import loss_curves, run_clock
 from lit_gen.cli.main import main
 
 EPOCH = 8  # batches of 128
@@ -72,6 +72,16 @@ def test_a_run_in_one_piece(batches, tmp_path):
     assert counts(only(tmp_path)) == (16, 2, 16.0, 16.0, 128.0)
     (leg,) = summary(only(tmp_path))["legs"]
     assert (leg["from_step"], leg["to_step"], leg["examples"]) == (0, 16, 16 * 128)
+
+
+def test_drawing_the_curves_is_no_part_of_the_fit(batches, tmp_path, monkeypatch):
+    def slow(trainer) -> None:
+        batches.now += 1000
+
+    monkeypatch.setattr(loss_curves, "save", slow)
+    assert main([*BASE, f"--runs={tmp_path}", "--trainer.max_epochs=1"]) == 0
+    assert counts(only(tmp_path)) == (8, 1, 8.0, 8.0, 128.0)
+    assert batches.now >= 1000, "they were drawn"
 
 
 def test_a_finished_run_that_is_resumed_keeps_its_time_and_its_test(batches, tmp_path):
