@@ -34,7 +34,7 @@ from lit_gen.cli import (
     whole_checkpoints,
 )
 from lit_gen.cli.config_files import name_of
-from lit_gen.cli.parts import FirstStep, Parts
+from lit_gen.cli.parts import FirstStep, FirstStepAmidEpoch, Parts
 from lit_gen.cli.start_report import StartReport
 from lit_gen.errors import UserError
 from lit_gen.loggers.metrics_csv import MetricsCSV
@@ -175,6 +175,8 @@ class LitGenCLI(LightningCLI):
         self.folder = self._run_folder(Path(self.config.runs), self.config.name) if _get_rank() in (None, 0) else None
         changes = overrides.overrides(self.arguments)
         self.record = run_record.RunRecord(self.folder, self.config_text(), self.kept_text(), self.verb, changes)
+        if self.folder is not None:
+            self.first_step.on_near.append(self.record.write)
         self.progress = Progress()
         self.clock = run_clock.RunClock(self.progress)
         folder = self.folder or Path(self.config.runs)
@@ -241,6 +243,7 @@ class LitGenCLI(LightningCLI):
             self._report(),
             watch,
             *(given if isinstance(given, list) else [given]),
+            FirstStepAmidEpoch(self.first_step),
             DivergenceGuard(),
             self.progress,
         ]

@@ -1,7 +1,7 @@
 """Doing what a verb says with a model, its data and a trainer that have been built: figures, summary, table."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,23 @@ def check_checkpoint(cli: LitGenCLI) -> None:
     checkpoints.check_fits(checkpoint, cli.model, cli.checkpoint)
     if cli.verb == "fit":
         checkpoints.check_resumable(checkpoint, cli.checkpoint)
+        _check_length(cli, checkpoint)
+
+
+def _check_length(cli: LitGenCLI, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse a training that is to end before the step it goes on from."""
+    try:
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        steps = checkpoint["global_step"]
+    except (KeyError, TypeError):
+        return  # Lightning says what is wrong with it
+    for key, behind in (("epochs", epochs), ("steps", steps)):
+        most = cli.config.trainer[f"max_{key}"]
+        if most is not None and -1 < most < behind:
+            raise UserError(
+                f"trainer.max_{key} must be at least {behind}, got {most}: {run_folder.shown(cli.checkpoint)} has "
+                f"{behind:,} {key} behind it"
+            )
 
 
 def fit(cli: LitGenCLI) -> None:
@@ -50,6 +67,8 @@ def fit(cli: LitGenCLI) -> None:
     finally:
         if cli.first_step.is_near:
             loss_curves.save(trainer)  # of a run that stops or fails as well
+    if cli.checkpoint is not None and cli.progress.num_examples == 0:
+        say("nothing was left to train: a greater --trainer.max_epochs (or max_steps) goes on")
     timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
     cli.remarks["legs"] = legs
     share = 1.0 if cli.config.score == "full" or trainer.fast_dev_run else cli.clock.share(trainer)
@@ -113,6 +132,7 @@ def _test_best(cli: LitGenCLI) -> dict[str, float]:
 
 def _finish(cli: LitGenCLI, figures: dict[str, float], timing: dict[str, float]) -> None:
     if cli.trainer.is_global_zero:
+        cli.record.write()  # of a run that had no step to do
         folder = Path(cli.trainer.default_root_dir)
         run_record.write_summary(folder, figures, cli.trainer, timing, cli.remarks)
         run_record.print_table(cli.title, figures, cli.trainer, timing)

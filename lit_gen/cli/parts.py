@@ -203,18 +203,41 @@ class FirstStep(Callback):
 
     def __init__(self) -> None:
         self.is_near = False
+        self.on_near: list[Callable[[], None]] = []
+        """Called once, when all parts have been tried."""
+
+    def come(self) -> None:
+        """Note that it is near."""
+        if not self.is_near:
+            self.is_near = True
+            for act in self.on_near:
+                act()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.is_near = True
+        self.come()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.is_near = True
+        self.come()
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.is_near = True
+        self.come()
 
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.is_near = True
+        self.come()
+
+
+class FirstStepAmidEpoch(Callback):
+    """Lets the first step come of a run that goes on amid an epoch, which Lightning does not start again.
+
+    Its place is after the callbacks that may refuse to start.
+    """
+
+    def __init__(self, first_step: FirstStep) -> None:
+        self._first_step = first_step
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.restarted_mid_epoch or trainer.fit_loop.restarted_on_epoch_end:
+            self._first_step.come()
 
 
 def _mark(node: Any, path: str) -> None:

@@ -52,6 +52,7 @@ class RunRecord(Callback):
         self.verb = verb
         self.changes = changes or {}
         self.started = time.perf_counter()
+        self.is_written = False
         self._handler: logging.Handler | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -60,16 +61,23 @@ class RunRecord(Callback):
         trainer._default_root_dir = str(self.folder)
         if trainer.is_global_zero and self._handler is None:
             if not (self.folder / run_folder.CONFIG).exists():
-                write_atomically(self.folder / run_folder.CONFIG, self.kept)
-            run_state.write(self.folder, self.verb, self.changes)
+                self.write()
             self._handler = log_to(self.folder / "log.txt")
 
+    def write(self) -> None:
+        """Write the config, and note that this process runs the run, unless it is done; to be called by one rank.
+
+        A new run's are written at once. Those of a run that goes on are replaced when its first step is near: if it is
+        refused before, its folder says what it said.
+        """
+        if not self.is_written:
+            self.is_written = True
+            write_atomically(self.folder / run_folder.CONFIG, self.kept)
+            run_state.write(self.folder, self.verb, self.changes)
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A resumed run's config is replaced only now that model, data and loggers have accepted the new one.
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self.config))
-        if trainer.is_global_zero:
-            write_atomically(self.folder / run_folder.CONFIG, self.kept)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         take_up_stream(trainer)
@@ -78,7 +86,7 @@ class RunRecord(Callback):
         checkpoint[CONFIG_KEY] = self.config
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if trainer.is_global_zero and isinstance(exception, Exception) and self.folder is not None:
+        if self.is_written and isinstance(exception, Exception):
             run_state.note_failure(self.folder, exception)
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ class StagedRun:
         self.overrides = overrides.overrides(arguments)
         self.folder = resume.resolve() if resume else None
         self.is_new = False
+        self._is_written = False
         self._has_begun = False
         self.transfers: dict[str, list[handing_on.Transfer]] = {}
         self._configs: dict[str, str] = {}
@@ -92,8 +93,8 @@ class StagedRun:
         """Train the stages that are still to be trained; the summary and the table of each, and the run's own."""
         handler = None
         if is_rank_zero():
-            run_record.write_atomically(self.folder / run_folder.CONFIG, stages.whole(self.stages, self._configs))
-            run_state.write(self.folder, "fit", self.overrides)
+            if self.is_new:
+                self._write()
             handler = run_record.log_to(self.folder / run_folder.LOG)
             self._say(f"run folder: {run_folder.shown(self.folder)}")
         try:
@@ -107,15 +108,23 @@ class StagedRun:
             where = run_folder.shown(self.folder) if self.folder else "RUN"  # told by the rank that knows it
             raise Interrupted(f"interrupted; go on with: lit-gen fit --resume {where}") from interrupt
         except Exception as error:
-            if self.folder is not None and is_rank_zero():
+            if self._is_written:
                 run_state.note_failure(self.folder, error)
             raise
         finally:
             if handler is not None:
                 run_record.stop_logging(handler)
         if is_rank_zero():
+            self._write()  # of a run whose stages had no step to do
             self._write_summary()
             print(f"run folder: {run_folder.shown(self.folder)}")
+
+    def _write(self) -> None:
+        """Write config and record unless it is done; those of a run that goes on when its first step is near."""
+        if not self._is_written:
+            self._is_written = True
+            run_record.write_atomically(self.folder / run_folder.CONFIG, stages.whole(self.stages, self._configs))
+            run_state.write(self.folder, "fit", self.overrides)
 
     def discard(self) -> None:
         """Remove the folder of a run that was refused before its first stage had begun."""
@@ -169,6 +178,8 @@ class StagedRun:
         with told_of(stage):
             cli = StageCLI(stage, len(self.stages), self.folder, is_first=not self._has_begun)
             self._has_begun = True
+            if is_rank_zero():
+                cli.first_step.on_near.append(self._write)
             with one_run.mistakes_told(cli):
                 cli.remarks["started_from"] = {
                     transfer.target: f"{transfer.stage}.{transfer.source}" for transfer in self.transfers[stage.name]
