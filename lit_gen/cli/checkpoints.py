@@ -12,6 +12,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from lit_gen.cli import yaml_text
 from lit_gen.errors import UserError
 
 CONFIG_KEY = "lit_gen_config"
@@ -44,7 +45,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def config_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved config that the checkpoint's run had."""
-    return yaml.safe_load(checkpoint[CONFIG_KEY])
+    return yaml_text.load(checkpoint[CONFIG_KEY])
 
 
 def check_fits(checkpoint: Mapping[str, Any], model: nn.Module, path: Path) -> None:
@@ -102,8 +103,8 @@ def _config_mistake(text: Any) -> str | None:
     if not isinstance(text, str):
         return f"its {CONFIG_KEY} is not text"
     try:
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # a ValueError of what looks like a date and is none
+        config = yaml_text.load(text)
+    except yaml.YAMLError:
         return f"its {CONFIG_KEY} is not YAML"
     model = config.get("model") if isinstance(config, Mapping) else None
     if not isinstance(model, Mapping) or not isinstance(model.get("class_path"), str):

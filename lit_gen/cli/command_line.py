@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_gen.cli import config_files, run_folder
+from lit_gen.cli import config_files, overrides, run_folder
 from lit_gen.errors import UserError
 
 ASKS = ("-h", "--help", "--print_config", "--print_shtab")
@@ -45,6 +45,7 @@ def prepared(verb: str, arguments: Sequence[str]) -> list[str]:
     if not configs and not asks and not any(word.startswith("--model") for word in others):
         raise UserError(f"{verb} needs a config: lit-gen {verb} --config vaes/vae_digits (lit-gen list shows all)")
     config_files.check([*configs, *others])
+    overrides.check_lists([*configs, *others])
     return [*configs, *others]
 
 

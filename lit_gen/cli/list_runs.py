@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lit_gen.cli import run_folder, run_state
+from lit_gen.cli import run_folder, run_state, yaml_text
 from lit_gen.cli.options import OptionParser
 from lit_gen.errors import UserError
 
@@ -176,7 +176,7 @@ def _config(folder: Path, damage: list[str]) -> Mapping[str, Any]:
     """The resolved config; of a staged run the last stage's keys over the common ones."""
     path = folder / run_folder.CONFIG
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml_text.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         damage.append(f"no {path.name}")
         return {}

@@ -1,7 +1,6 @@
 """LightningCLI with a run folder: parses configs and builds model, data and trainer."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +58,7 @@ class LitGenCLI(LightningCLI):
         self.verb = verb
         self.arguments = list(arguments)
         self.resume = resume
+        self._made: list[Path] = []
         self.remarks: dict[str, Any] = {}
         """What goes into summary.json beside the figures."""
         self.parts = Parts()
@@ -158,6 +158,7 @@ class LitGenCLI(LightningCLI):
             existing = run_folder.of_checkpoint(self.checkpoint)
             if existing is not None:
                 return existing
+        self._made = run_folder.absent(root, name)
         return run_folder.make(root, name, overrides.suffix(overrides.overrides(self.arguments), self.verb))
 
     def instantiate_classes(self) -> None:
@@ -204,7 +205,7 @@ class LitGenCLI(LightningCLI):
             return
         holds_work = self.first_step.is_near or any(self.folder.glob(f"{run_folder.CHECKPOINTS}/*.ckpt"))
         if not holds_work or {path.name for path in self.folder.iterdir()} <= NOTHING_BUT:
-            shutil.rmtree(self.folder)
+            run_folder.remove(self.folder, self._made)
 
     def how_to_resume(self) -> str | None:
         """The command that goes on with the run; None if it has left nothing to go on from."""

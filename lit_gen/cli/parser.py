@@ -14,6 +14,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lit_gen.cli import interpolation, yaml_text
 from lit_gen.errors import UserError
 
+NULL = ("null", "Null", "NULL", "None")
+"""Words for null, which nobody means as text."""
+
 _NOT_SERIALIZED = re.compile(r"Unable to serialize instance (?=\$\{)")
 
 
@@ -47,6 +50,12 @@ class Parser(LightningArgumentParser):
         if nested_key is None and isinstance(part, type):
             self.part = public_name(part)
         return super().add_class_arguments(part, nested_key, *args, **kwargs)
+
+    def _check_value_key(self, action: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse null where text is wanted, which jsonargparse takes for the text 'None'."""
+        if value in NULL and str in (action.type, getattr(action, "_typehint", None)):
+            raise TypeError(f'Parser key "{action.dest}": Expected text, got null; give it a value, or leave it out')
+        return super()._check_value_key(action, value, *args, **kwargs)
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """The config as YAML; an unresolved one, which jsonargparse dumps to resolve it, is kept as ``unresolved``."""

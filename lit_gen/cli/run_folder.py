@@ -12,11 +12,13 @@ stages/         of a staged run: each stage's own run folder, <number>_<name>
 """
 
 import os
+import shutil
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import yaml
-
+from lit_gen.cli import yaml_text
 from lit_gen.errors import UserError
 
 CONFIG = "config.yaml"
@@ -76,6 +78,20 @@ def make(root: Path, name: str, suffix: str = "") -> Path:
     return folder
 
 
+def absent(root: Path, name: str) -> list[Path]:
+    """The folders above a run's own that aren't there yet, the innermost first."""
+    folder = root.resolve() / name
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove(folder: Path, made: Sequence[Path]) -> None:
+    """Remove a run folder, and of the folders ``made`` for it those that are empty."""
+    shutil.rmtree(folder)
+    with suppress(OSError):  # somebody else's run is in it by now
+        for path in made:
+            path.rmdir()
+
+
 def of_checkpoint(checkpoint: Path) -> Path | None:
     """The run folder that a checkpoint lies in, if it lies in one."""
     folder = checkpoint.resolve().parent.parent
@@ -119,7 +135,7 @@ def of_stage(run: Path, number: int, name: str) -> Path:
 def last_stage(run: Path) -> Path | None:
     """The folder of a staged run's last stage, whether it is there yet or not; None of a run without stages."""
     path = run / CONFIG
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    config = yaml_text.load(path.read_text(encoding="utf-8")) if path.is_file() else None
     stages = config.get("stages") if isinstance(config, dict) else None
     return of_stage(run, len(stages), stages[-1]["name"]) if stages else None
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
@@ -22,7 +21,7 @@ from rich.table import Column, Table
 
 from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.intervals import is_final_validation
-from lit_gen.cli import run_folder, run_state
+from lit_gen.cli import run_folder, run_state, yaml_text
 from lit_gen.cli.checkpoints import CONFIG_KEY, load
 from lit_gen.cli.library_messages import log_to, quiet_loggers, stop_logging
 from lit_gen.cli.whole_checkpoints import damage_of
@@ -77,7 +76,7 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(self.config))
+            logger.log_hyperparams(yaml_text.load(self.config))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         take_up_stream(trainer)

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -48,6 +47,7 @@ class StagedRun:
         self.folder = resume.resolve() if resume else None
         self.is_new = False
         self._is_written = False
+        self._made: list[Path] = []
         self._has_begun = False
         self.transfers: dict[str, list[handing_on.Transfer]] = {}
         self._configs: dict[str, str] = {}
@@ -87,6 +87,7 @@ class StagedRun:
             self.is_new = True
             if is_rank_zero():
                 words = overrides.suffix(self.overrides)
+                self._made = run_folder.absent(Path(cli.config.runs), cli.config.name)
                 self.folder = run_folder.make(Path(cli.config.runs), cli.config.name, words)
 
     def fit(self) -> None:
@@ -129,7 +130,7 @@ class StagedRun:
     def discard(self) -> None:
         """Remove the folder of a run that was refused before its first stage had begun."""
         if self.is_new and self.folder and not any((self.folder / run_folder.STAGES).glob("*")):
-            shutil.rmtree(self.folder)
+            run_folder.remove(self.folder, self._made)
 
     # Before anything trains.
 

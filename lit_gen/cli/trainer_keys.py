@@ -35,6 +35,13 @@ LEAST = {
 }
 """The least value of each key that is a number; null leaves it to Lightning."""
 
+NOT_EMPTY = {
+    "runs": "name a folder",
+    "monitor": "name a metric, such as val/loss, or null for none",
+    "ckpt_path": "name a checkpoint or run folder",
+}
+"""Keys whose text says something, each with what to do instead."""
+
 INSTEAD = {
     "gradient_clip_val": "gradient_clip_norm",
     "gradient_clip_algorithm": "gradient_clip_norm",
@@ -50,6 +57,10 @@ def check(config: Namespace) -> None:
         UserError: names the key, its value and what there is.
     """
     _check_seed(config.seed_everything)
+    for key, cure in NOT_EMPTY.items():
+        value = config.get(key)
+        if isinstance(value, str) and not value.strip():
+            raise UserError(f"{key} is empty: {cure}")
     for key, least in LEAST.items():
         value = config.get(key)
         if isinstance(value, int | float) and not value >= least:

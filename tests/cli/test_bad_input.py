@@ -266,7 +266,10 @@ def test_resume_from_the_weights_alone_leaves_the_run_as_it_was(refused, tmp_pat
 MALFORMED = {
     "config that is no text": ({"lit_gen_config": 7}, "its lit_gen_config is not text"),
     "config that is no YAML": ({"lit_gen_config": "model: ["}, "its lit_gen_config is not YAML"),
-    "config with a date that is none": ({"lit_gen_config": "seed: 2026-99-99"}, "its lit_gen_config is not YAML"),
+    "config with a date that is none": (
+        {"lit_gen_config": "seed: 2026-99-99"},
+        "its lit_gen_config names no model.class_path",
+    ),
     "config that is empty": ({"lit_gen_config": ""}, "its lit_gen_config names no model.class_path"),
     "config that is a list": ({"lit_gen_config": "[1]"}, "its lit_gen_config names no model.class_path"),
     "config without a model": ({"lit_gen_config": "a: 1"}, "its lit_gen_config names no model.class_path"),

@@ -61,6 +61,51 @@ def test_of_a_finished_run(run, refused, word):
     assert contents(run) == before
 
 
+def test_a_run_that_made_its_folders_takes_them_away(tmp_path, refused):
+    """What is refused only after the run folder was made."""
+    words = ["fit", "--config", CONFIG, *QUICK, "--model.optimizer.lr=-1"]
+    assert "Invalid learning rate" in refused(*words, f"--runs={tmp_path / 'new' / 'runs'}")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "old" / "vae_digits" / "another").mkdir(parents=True)
+    assert "Invalid learning rate" in refused(*words, f"--runs={tmp_path / 'old'}")
+    assert [path.name for path in tmp_path.glob("*/*/*")] == ["another"]
+    (tmp_path / "mine").mkdir()
+    assert "Invalid learning rate" in refused(*words, f"--runs={tmp_path / 'mine'}")
+    assert not list((tmp_path / "mine").iterdir())
+
+
+EMPTY = {
+    "--monitor=": "monitor is empty: name a metric",
+    "--monitor= ": "monitor is empty: name a metric",
+    "--wandb=": "wandb",
+    "--score=": "score",
+    "--checkpoint_every_n_steps=": "checkpoint_every_n_steps",
+    "--runs=None": "runs: Expected text, got null",
+    "--runs=null": "runs: Expected text, got null",
+    "--data={class_path: lit_gen.data.ArrayFile, init_args: {path: None}}": "path",
+    "--trainer.callbacks.every_n_epochs=3": "trainer.callbacks is a list",
+}
+
+
+@pytest.mark.parametrize("word", EMPTY)
+def test_options_that_say_nothing(refused, tmp_path, monkeypatch, word):
+    conf = Path(CONFIG).resolve()
+    monkeypatch.chdir(tmp_path)
+    assert EMPTY[word] in refused("fit", f"--config={conf}", *QUICK[1:], word)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("monitor: ''", "monitor is empty"), ("runs: None", "runs"), ("runs: ''", "runs")]
+)
+def test_configs_that_say_nothing(refused, tmp_path, monkeypatch, text, says):
+    conf = Path(CONFIG).resolve()
+    monkeypatch.chdir(tmp_path)
+    Path("later.yaml").write_text(text)
+    assert says in refused("fit", f"--config={conf}", "--config=later.yaml", *QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["later.yaml"]
+
+
 def test_with_a_table_that_cannot_be_read(run, refused):
     table = run / "metrics.csv"
     before = table.read_bytes()

@@ -108,7 +108,7 @@ DAMAGES = {
     "config": lambda folder: (folder / "config.yaml").write_text("a: [\n"),
     "config of another kind": lambda folder: (folder / "config.yaml").write_text("- 1\n"),
     "binary config": lambda folder: (folder / "config.yaml").write_bytes(b"\xff\x00\x80"),
-    "date that is none": lambda folder: (folder / "config.yaml").write_text("a: 2026-99-99\n"),
+    "key that stands twice": lambda folder: (folder / "config.yaml").write_text("a: 1\na: 2\n"),
     "torn summary": lambda folder: (folder / "summary.json").write_text('{"figures": {"a'),
     "summary of another kind": lambda folder: (folder / "summary.json").write_text("[1]"),
     "folder for a summary": lambda folder: (folder / "summary.json").mkdir(),

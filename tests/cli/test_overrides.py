@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from lit_gen.cli.overrides import overrides, short_key, suffix
+from lit_gen.cli.overrides import check_lists, overrides, short_key, suffix
+from lit_gen.errors import UserError
 
 BASE = ["--config", "conf/vaes/vae_digits.yaml"]
 
@@ -17,8 +18,13 @@ BASE = ["--config", "conf/vaes/vae_digits.yaml"]
         (["--trainer.max_epochs=200"], {}, ""),  # as the config has it
         (["--trainer.max_epochs", "3"], {"trainer.max_epochs": "3"}, "max_epochs=3"),
         (["--model.prior.dim=10", "--data.batch_size=64"], {}, ""),
-        (["--runs=/tmp/x", "--name=n", "--wandb=false", "--trainer.callbacks=[]", "--ckpt_path=last"], {}, ""),
-        (["--trainer.callbacks.init_args.num_samples=2"], {}, ""),
+        (["--runs=/tmp/x", "--name=n", "--wandb=false", "--ckpt_path=last"], {}, ""),
+        (["--trainer.callbacks=[]"], {"trainer.callbacks": "none"}, ""),
+        (["--trainer.callbacks=[{class_path: a.FID}, b.Likelihood]"], {"trainer.callbacks": "FID, Likelihood"}, ""),
+        (["--trainer.callbacks+=lit_gen.callbacks.FID"], {"trainer.callbacks+": "FID"}, ""),
+        (["--trainer.callbacks=a.FID", "--trainer.callbacks.init_args.num_samples=2"], None, ""),
+        (["--data.batch_size=0100"], {"data.batch_size": "0100"}, "batch_size=0100"),  # octal 64 in YAML 1.1
+        (["--data.batch_size=1:04"], {"data.batch_size": "1:04"}, "batch_size=1-04"),  # and 64 to base 60
         (["--data=conf/data/fashion_mnist.yaml"], None, "data=fashion_mnist"),
         (["--data.path=/home/me/my pictures/cats.npz"], None, "path=cats"),
         (["--model.objective=lit_gen.objectives.ImportanceWeighted"], None, "objective=ImportanceWeighted"),
@@ -53,6 +59,35 @@ def test_a_part_that_the_config_names_by_its_file_is_looked_up_there(tmp_path):
     base = ["--config", str(tmp_path / "run.yaml")]
     assert overrides([*base, "--data.batch_size=64"]) == {}
     assert overrides([*base, "--data.batch_size=32"]) == {"data.batch_size": "32"}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--trainer.callbacks.every_n_epochs=3",
+        "--trainer.callbacks.init_args.every_n_epochs=3",
+        "--trainer.callbacks.codes.path=3",
+        "--model.encoder.hidden_dims.first=3",
+    ],
+)
+def test_a_key_below_a_list_is_refused(word):
+    with pytest.raises(UserError, match=r"(trainer.callbacks|hidden_dims) is a list.* change one entry") as error:
+        check_lists([*BASE, word])
+    assert str(error.value).startswith(word.split("=")[0] + ": ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.callbacks+=lit_gen.callbacks.FID", "--trainer.callbacks.init_args.num_samples=2"],
+        ["--trainer.callbacks=lit_gen.callbacks.FID", "--trainer.callbacks.num_samples=2"],
+        ["--trainer=conf/trainer/smoke.yaml", "--trainer.max_epochs=2"],
+        ["--stages.one.trainer.max_epochs=2"],
+        ["--model.encoder.hidden_dims=[3]", "--trainer.callbacks=[]"],
+    ],
+)
+def test_keys_of_an_entry_that_the_command_line_names(words):
+    check_lists([*BASE, *words])
 
 
 def test_a_broken_config_is_left_to_the_parser(tmp_path):
