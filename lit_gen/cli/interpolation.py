@@ -142,6 +142,8 @@ def explained(error: OmegaConfBaseException, unresolved: Any) -> tuple[str | Non
         except (OmegaConfBaseException, RecursionError) as other:
             if "Recursive" in str(other) or isinstance(other, RecursionError):
                 return _shown(path), f"{short_path(text)} leads back to itself"
+            if null := _null_in(text, unresolved):
+                return null, f"it is null, but {_shown(path)} is {short_path(text)}: name a class with init_args"
             return _shown(path), f"{short_path(text)}: {str(other).splitlines()[0]}"
     return None, str(error).splitlines()[0]
 
@@ -217,6 +219,18 @@ def _node_at(node: Node, path: Keys) -> Node:
         elif isinstance(node, SequenceNode):
             node = node.value[key]
     return node
+
+
+def _null_in(text: str, tree: Any) -> str | None:
+    """The part that is null on the way to the key that an interpolation names; None if there is no such part."""
+    named = re.search(r"\$\{([A-Za-z0-9_.]+)\}", text)
+    keys = named.group(1).split(".") if named else []
+    for number, key in enumerate(keys):
+        key_here = int(key) if isinstance(tree, list) and key.isdigit() else key
+        tree = dict(_children(tree)).get(key_here, _NOTHING)
+        if tree is None:
+            return _shown(keys[: number + 1])
+    return None
 
 
 def _shown(path: Sequence[str | int]) -> str:

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import _loaders_dumpers
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lit_gen.cli import interpolation, yaml_text
+from lit_gen.cli import interpolation, precision, yaml_text
 from lit_gen.errors import UserError
 
 NULL = ("null", "Null", "NULL", "None")
@@ -84,7 +84,8 @@ def public_name(of: type) -> str:
 
 
 _NO_KEY = re.compile(
-    r"there is no key '[^']+'[^;\n(]*(?:; the nearest right one is '[^']+'|; there are [^\n(]+)?(?: \(in [\w.]+\))?"
+    r"there is no key '[^']+'[^;\n(]*(?:; the nearest right one is '[^']+'|; (?:there are|a blank) [^\n(]+)?"
+    r"(?: \(in [\w.]+\))?"
 )
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
 _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
@@ -101,6 +102,11 @@ _HINTS = {
     r"Not a valid subclass": "write {class_path: package.Class, init_args: {…}}",
 }
 _PART = re.compile(r" \(in [\w.]+\)$")
+_NO_SUBCLASS = re.compile(
+    r"(?:Import path (?P<first>\S+ )?does not correspond to a subclass of (?P<base>\w+)"
+    r"|Expected '(?P<second>[\w.]+)' to be a subclass of (?P<other_base>\w+)).*"
+)
+_LITERAL = re.compile(r"an? typing\.Literal\[([^\]]*)\](?:(?: or|:) Expected an? typing\.Literal\[[^\]]*\])*")
 
 
 def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
@@ -124,16 +130,33 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
     if _PART.search(line):
         return line
-    line = re.sub(r"Expected a (int|object)\b", r"Expected an \1", line)
     line = re.sub(r"Type \S*\[.*\] expects a function or a callable class: ", "", line)
+    given = re.search(r"Given value: ([^()]{1,60})$", message, flags=re.M)
+    if match := _NO_SUBCLASS.search(line):
+        named = (match["first"] or match["second"] or (given.group(1) if given else "this")).strip()
+        return f"{line[: match.start()]}'{named}' is no {match['base'] or match['other_base']}{part}"
+    line = _with_choices(line)
+    line = re.sub(r"Expected a (int|object)\b", r"Expected an \1", line)
     line = re.sub(r"(Expected an? \w+): Expected (an? \w+)", r"\1 or \2", line)
     if missing := _NO_CLASS.search(line):
         return line[: missing.end()] + _nearest_class(line) + part
-    given = re.search(r"Given value: ([^()]{1,60})$", message, flags=re.M)
     if given and re.fullmatch(r"[\w.: ]+", line) and "Expected" not in line:
-        return f"{line}: '{given.group(1)}' is neither a class nor the file of one{part}"
+        named = re.search(r"'class_path': '([^']+)'", given.group(1))
+        return f"{line}: '{(named or given).group(1)}' is neither a class nor the file of one{part}"
     line += f", got {given.group(1)}" if given and not re.search(r"Got value|, got ", line) else ""
     return line + _hint(line) + part
+
+
+def _with_choices(line: str) -> str:
+    """The line with choices as a person writes them, instead of the type that holds them."""
+    if line.startswith("trainer.precision: Expected"):  # Lightning's own choices are more than lit-gen takes
+        return re.sub(r"Expected .*?(?=, got|\. Got value|$)", f"Expected one of {', '.join(precision.TAKEN)}", line)
+
+    def choices(match: re.Match) -> str:
+        found = dict.fromkeys(re.findall(r"'([^']*)'|(\d+)", match.group(0)))
+        return "one of " + ", ".join(word or number for word, number in found)
+
+    return _LITERAL.sub(choices, line)
 
 
 def _nearest_class(line: str) -> str:
@@ -157,4 +180,8 @@ def _nearest(key: str, parser: jsonargparse.ArgumentParser) -> str:
         return f"; the nearest right one is '{'.'.join([close[0], *rest])}'"
     if close := difflib.get_close_matches(key, options, n=1, cutoff=0.6):
         return f"; the nearest right one is '{close[0]}'"
+    if re.search(r":\S", key):
+        return "; a blank follows a key's colon, as in {class_path: package.Class}"
+    if not groups:
+        return ""
     return f"; there are {', '.join(groups)}, and a part's own keys go with its name, as in model.beta"

@@ -11,6 +11,9 @@ from lit_gen.errors import UserError
 
 _SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
 
+TAKEN = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+"""Full names of what a run can be in, on one device or another."""
+
 _HALF = (
     "would keep the weights themselves in 16 bits, in which likelihoods, averages of weights and small updates are "
     "lost; take bf16-mixed (or, on a GPU, 16-mixed), which keeps them in 32"

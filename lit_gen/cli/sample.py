@@ -13,7 +13,14 @@ from lit_gen.errors import UserError
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the verb's options."""
     parser = OptionParser(prog="lit-gen sample", description="Draw from a trained model, or walk among its latents.")
-    parser.add_argument("--ckpt", type=Path, required=True, metavar="RUN_OR_CKPT", help="a run folder or a checkpoint")
+    parser.add_argument(
+        *("--ckpt", "--ckpt_path"),  # the other verbs' name
+        dest="ckpt",
+        type=Path,
+        required=True,
+        metavar="RUN_OR_CKPT",
+        help="a run folder or a checkpoint",
+    )
     parser.add_argument("--num", type=int, help="how many samples (default 64), or walks of --interpolate (default 8)")
     parser.add_argument(
         "--out",

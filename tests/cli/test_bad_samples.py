@@ -37,6 +37,12 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
+def test_a_checkpoint_is_named_by_the_other_verbs_option_too(capsys):
+    for words, told in ((["--ckpt_path=nowhere"], "there is no checkpoint nowhere"), ([], "--ckpt/--ckpt_path")):
+        assert main(["sample", *words]) == 2
+        assert told in capsys.readouterr().err
+
+
 def entries(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 

@@ -51,6 +51,73 @@ def test_the_place_of_a_mistake(files, message):
     assert located(message, words).endswith(CASES[message].format(files))
 
 
+LATER = {
+    "of an option, whose name and value are said": (
+        ["--model.beta=-1"],
+        "model: beta, the weight, must not be negative, got -1.0",
+        " (on the command line)",
+    ),
+    "of a key in the file, whose name and value are said": (
+        ["--model.prior=x"],
+        "data: size must be at most 2, got 3",
+        " ({0}/part.yaml, line 3)",
+    ),
+    "of a list within a part": (
+        ["--model.encoder.hidden_dims=[0]"],
+        "model.encoder: hidden_dims must be at least 1, got [0]",
+        " (on the command line)",
+    ),
+    "of an option whose value alone is said": (
+        ["--trainer.max_time=xx"],
+        "trainer: `Timer(duration='xx')` is no duration",
+        " (in trainer.max_time; on the command line)",
+    ),
+    "an option that isn't meant": (
+        ["--model.prior=4"],
+        "model.encoder: hidden_dims must be at least 1, got [3]",
+        " ({0}/main.yaml, line 8)",
+    ),
+    "an option that may be meant": (["--model.prior=4"], "model: this does not fit", ""),
+    "options that may both be meant": (["--model.a=7", "--model.b=7"], "model: a and b are both 7", ""),
+    "a later list, not the file's": (
+        ["--trainer.callbacks=[pkg.FIDD]"],
+        "trainer.callbacks: module 'pkg' has no attribute 'FIDD'; the nearest right one is 'pkg.FID'",
+        " (on the command line)",
+    ),
+    "without an option": ([], "model: this does not fit", " ({0}/main.yaml, line 4)"),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_the_place_that_a_constructors_words_are_about(files, case):
+    words, message, place = LATER[case]
+    assert located(message, [f"--config={files / 'main.yaml'}", *words]) == message + place.format(files)
+
+
+REQUIRED = {
+    "--model.likelihood=pkg.Normal": "dim (in model.likelihood, a pkg.Normal; on the command line)",
+    "--model.likelihood={class_path: pkg.Normal}": "dim (in model.likelihood, a pkg.Normal; on the command line)",
+    "--model.likelihood.class_path=pkg.Normal": "dim (in model.likelihood, a pkg.Normal; on the command line)",
+    "--model.likelihood={class_path: pkg.Normal, init_args: {dim: null}}": (
+        "model: model.likelihood.dim: it is null, but pkg.Normal needs it (on the command line)"
+    ),
+    "--model.likelihood={class_path: pkg.Normal, init_args: {dim: 3}}": "required: dim (in pkg.Normal)",
+}
+
+
+@pytest.mark.parametrize("word", REQUIRED)
+def test_the_part_that_lacks_an_argument(files, word):
+    message = "model: the following arguments are required: dim (in pkg.Normal)"
+    told = located(message, [f"--config={files / 'main.yaml'}", word])
+    assert told.endswith(REQUIRED[word].removeprefix("model: "))
+
+
+def test_of_several_that_are_wrong_in_the_same_way_the_first_is_named(files):
+    words = [f"--config={files / 'main.yaml'}", "--model.decoder.hiden=1", "--model.encoder.hiden=2"]
+    found = located("there is no key 'hiden' (in pkg.MLP)", words)
+    assert found == "there is no key 'hiden' (in model.decoder, a pkg.MLP; on the command line)"
+
+
 UNKNOWN = [
     "model: hidden_dims: Expected a list (in pkg.MLP)",  # two of them, and nothing says which
     "there is no key 'nowhere'; there are x (in pkg.MLP)",

@@ -96,6 +96,15 @@ EXPLAINED = {
 }
 
 
+def test_a_null_part_is_named_and_not_the_interpolation_of_its_key():
+    tree = {"model": {"init_args": {"prior": None, "dim": "${model.init_args.prior.init_args.dim}"}}}
+    with pytest.raises(OmegaConfBaseException) as error:
+        OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    place, reason = interpolation.explained(error.value, tree)
+    assert place == "model.prior"
+    assert "it is null, but model.dim is ${model.prior.dim}" in reason
+
+
 @pytest.mark.parametrize("text", EXPLAINED)
 def test_why_an_interpolation_cannot_be_resolved(text):
     tree = {"data": DATA, "model": {"init_args": {"z": 1}, "a": text}, "good": "${data.init_args.size}"}
