@@ -92,6 +92,7 @@ _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _NOT_ACCEPTED = re.compile(r"(?:Option|Key|[Gg]roup|Nested key) '([^']+)' is not (?:accepted|expected)")
 _NOT_A_FILE = re.compile(r"(?:Expected a path but|File does not exist:) '?(\S+?\.ya?ml)'?(?: |$)")
 _NO_CLASS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+_NO_IMPORT = re.compile(r"Expected a dot import path string: (\S+)$", re.M)
 _NOISE = re.compile(
     r"Subtypes:|Errors:|Does not validate|Given value|Expected a (?:<class 'NoneType'>|path but|dot import path string)"
     r"|Subclass types expect one of|a class path \(str\)|a dict with"
@@ -128,6 +129,8 @@ def readable(message: str, parser: jsonargparse.ArgumentParser) -> str:
     line = re.sub(r"\s+", " ", ": ".join(kept))
     line = re.sub(r'Parser key "([^"]+)"', r"\1", line)
     line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line)
+    if (word := _NO_IMPORT.search(message)) and re.fullmatch(r"[\w.]+", line):
+        return f"{line}: '{word.group(1)}' names no class: write its import path, as package.Class{part}"
     if _PART.search(line):
         return line
     line = re.sub(r"Type \S*\[.*\] expects a function or a callable class: ", "", line)

@@ -239,3 +239,8 @@ def test_a_decimal_number_is_no_octal(capsys, later):
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(CONFIG), "--config", str(later), "--print_config"])
     assert "  max_epochs: 12\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["optimizer", "scheduler", "objective", "encoder.activation"])
+def test_a_word_that_is_no_import_path(refused_fit, key):
+    assert f"{key.split('.')[-1]}: 'Adamm' names no class: write its import path" in refused_fit(f"--model.{key}=Adamm")
