@@ -39,7 +39,8 @@ class DivergenceGuard(Callback):
 
     On an accelerator, and with several processes, a look would stall the device or need a collective call. There the
     number of the first bad step of each term and each parameter's gradient is kept on the device, and looked at every
-    ``log_every_n_steps`` batches, at the end of each epoch and before each checkpoint.
+    ``log_every_n_steps`` batches (50 where the config leaves it open), at the end of each epoch and before each
+    checkpoint.
 
     Args:
         every_n_steps: batches between two looks; None chooses as above.

@@ -19,6 +19,7 @@ from lit_gen.callbacks.stop_on_interrupt import StopOnInterrupt
 from lit_gen.cli import (
     interpolation,
     lean,
+    log_interval,
     monitors,
     overrides,
     parser,
@@ -73,7 +74,7 @@ class LitGenCLI(LightningCLI):
             save_config_callback=None,
             load_from_checkpoint_support=False,
             seed_everything_default=0,
-            trainer_defaults={"log_every_n_steps": 50, "num_sanity_val_steps": 0, "enable_model_summary": False},
+            trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False},
         )
 
     def add_arguments_to_parser(self, parser) -> None:
@@ -248,6 +249,8 @@ class LitGenCLI(LightningCLI):
             DivergenceGuard(),
             self.progress,
         ]
+        if config["log_every_n_steps"] is None and not config["barebones"]:
+            callbacks.insert(0, log_interval.LogInterval(self.config.trainer))
         if self.verb == "predict":
             callbacks.append(PredictionWriter())
         if self.verb == "fit":

@@ -13,7 +13,10 @@ from lightning.pytorch import Trainer
 from lit_gen.atomic_file import replacing
 from lit_gen.callbacks.captions import titled
 from lit_gen.callbacks.charts import Curve, curves
+from lit_gen.callbacks.pictures import batches_done
 from lit_gen.cli import run_folder
+from lit_gen.cli.screen import say
+from lit_gen.loggers.metrics_csv import MetricsCSV
 
 FILE = "curves.png"
 SPLITS = ("train", "val")
@@ -28,17 +31,30 @@ UNITS = {"nats": "nats", "bits": "bits", "dim": "bits/dim", "db": "dB", "kl": "n
 def save(trainer: Trainer) -> None:
     """Draw ``<run>/curves.png`` from the run's whole ``metrics.csv``, which a resumed run goes on in.
 
-    A run without a ``metrics.csv`` has no picture, and none fails for its picture: that is a warning.
+    A run that keeps no ``metrics.csv`` has no picture, and none fails for its picture: that is a warning. Where
+    nothing of the training was logged, that is said.
     """
     folder = Path(trainer.default_root_dir)
-    if not trainer.is_global_zero or trainer.fast_dev_run or not (folder / "metrics.csv").is_file():
+    if not trainer.is_global_zero or trainer.fast_dev_run:
+        return
+    file = folder / "metrics.csv"
+    if not file.is_file() and not any(isinstance(logger, MetricsCSV) for logger in trainer.loggers):
         return
     try:
-        terms = read(folder / "metrics.csv")
+        terms = read(file) if file.is_file() else {}
+        if not any("train" in splits for splits in terms.values()):
+            say(_told_without_training(trainer, bool(terms)))
         if terms:
             draw(terms, folder / FILE, run_folder.called(folder))
     except Exception as error:  # whatever it is, the training counts for more
         warnings.warn(f"{FILE} could not be drawn ({type(error).__name__}: {error})"[:300], stacklevel=2)
+
+
+def _told_without_training(trainer: Trainer, has_others: bool) -> str:
+    what = f"{FILE} has no curves of the training" if has_others else f"there is no {FILE}: nothing was logged"
+    return (
+        f"{what} (trainer.log_every_n_steps is {trainer.log_every_n_steps}, training batches {batches_done(trainer)})"
+    )
 
 
 def read(file: Path) -> dict[str, dict[str, Curve]]:

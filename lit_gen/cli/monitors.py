@@ -34,8 +34,8 @@ class MonitorWatch(Callback):
     A metric that isn't logged yet may be one of a callback that measures every n epochs only: until each of those that
     might log it has measured once, the run goes on, and says so; pictures, which log nothing, hold up no verdict.
     ``train/…`` metrics may come with the first logged step. Where nothing is validated it is said at the start, and
-    what can't do without its metric stops the run there. The one that the config's ``monitor`` waits for, ``EarlyStopping``'s, a ``ModelCheckpoint``'s and
-    ``ReduceLROnPlateau``'s are looked after alike.
+    what can't do without its metric stops the run there. The one that the config's ``monitor`` waits for,
+    ``EarlyStopping``'s, a ``ModelCheckpoint``'s and ``ReduceLROnPlateau``'s are looked after alike.
 
     Args:
         stops: without it the run says so and goes on.

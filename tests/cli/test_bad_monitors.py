@@ -143,7 +143,7 @@ def test_the_stopped_run_goes_on_with_the_right_name(refused, tmp_path):
         (["--monitor=val/precision_data_k3_20", callbacks(precision(2))], "PrecisionRecall may log it later"),
         (
             ["--trainer.limit_val_batches=0", NO_PICTURES],
-            "monitor: 'val/loss' never comes: nothing is validated (trainer.limit_val_batches is 0); there is no best.ckpt",
+            "monitor: 'val/loss' never comes: nothing is validated (trainer.limit_val_batches is 0); there is no best",
         ),
         (
             ["--data.num_validation=0"],

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lit_gen.cli import loss_curves, run_folder
+from lit_gen.cli.log_interval import interval
 from lit_gen.cli.loss_curves import MOST_POINTS, read, thinned, unit_of
 from lit_gen.cli.main import main
 
@@ -112,3 +113,42 @@ def test_no_run_fails_for_its_picture(tmp_path, monkeypatch):
 def test_names_of_runs(tmp_path):
     assert run_folder.called(tmp_path / "vae" / "1") == "vae/1"
     assert run_folder.called(tmp_path / "vae" / "1" / "stages" / "2_b") == "vae/1, stage 2_b"
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["--trainer.max_steps=3"], [0, 1, 2]),
+        (["--trainer.max_epochs=2"], list(range(2, 34, 3))),  # of 34 steps every third
+        (["--trainer.max_epochs=3", "--trainer.accumulate_grad_batches=2"], None),
+    ],
+)
+def test_a_short_training_is_logged_often_enough_for_a_curve(words, steps, tmp_path, monkeypatch, capsys):
+    seen = drawn(monkeypatch)
+    short = ["--trainer.callbacks=[]", "--wandb=false", "--monitor=null", "--data.num_validation=0"]
+    config = ["--config", "conf/vaes/vae_digits.yaml", "--data.batch_size=75"]
+    assert main(["fit", *config, *short, f"--runs={tmp_path}", *words]) == 0
+    ((_, terms),) = seen
+    logged = terms["loss"]["train"].steps.tolist()
+    assert logged == steps or (steps is None and len(logged) >= 10)
+    assert "log_every_n_steps" not in capsys.readouterr().err
+
+
+def test_a_longer_run_logs_every_50_steps_and_what_the_config_says_stays(tmp_path, monkeypatch):
+    seen = drawn(monkeypatch)
+    assert [interval(steps) for steps in (0, 1, 19, 85, 499, 500, 1e9, float("inf"))] == [1, 1, 1, 8, 49, 50, 50, 50]
+    fit("vaes/vae_digits", tmp_path, "--trainer.log_every_n_steps=7")
+    assert seen[-1][1]["loss"]["train"].steps.tolist() == [6, 13]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "curves.png has no curves of the training (trainer.log_every_n_steps is 50, training batches 17)"),
+        (["--trainer.limit_val_batches=0", "--monitor=null"], "there is no curves.png: nothing was logged"),
+    ],
+)
+def test_a_training_of_which_nothing_was_logged_is_mentioned(words, told, tmp_path, capsys):
+    run = fit("vaes/vae_digits", tmp_path, "--trainer.log_every_n_steps=50", *words)
+    assert capsys.readouterr().err.count(told) == 1
+    assert (run / "curves.png").is_file() == (not words)

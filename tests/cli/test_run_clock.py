@@ -119,6 +119,24 @@ def test_a_killed_leg_counts_up_to_its_last_checkpoint(batches, tmp_path):
     assert [(leg["from_step"], leg["to_step"]) for leg in summary(folder)["legs"]] == [(0, 10), (10, 24)]
 
 
+def steps_of_training(folder: Path) -> list[str]:
+    with (folder / "metrics.csv").open() as file:
+        return [row["step"] for row in csv.DictReader(file) if row.get("train/loss")]
+
+
+def test_a_killed_run_is_logged_at_the_steps_of_the_unbroken_one(batches, tmp_path):
+    """Where the config leaves the interval open, which then follows from the length of the training."""
+    words = [word for word in BASE if "log_every_n_steps" not in word] + ["--trainer.max_epochs=3"]
+    assert main([*words, f"--runs={tmp_path / 'whole'}"]) == 0
+    batches.now, batches.dies_at = 0.0, 13
+    with pytest.raises(Killed):
+        main([*words, f"--runs={tmp_path / 'killed'}", "--checkpoint_every_n_steps=5"])
+    batches.dies_at = None
+    assert main(["fit", "--resume", str(only(tmp_path / "killed"))]) == 0
+    steps = steps_of_training(only(tmp_path / "killed"))
+    assert steps == steps_of_training(only(tmp_path / "whole")) == [str(step) for step in range(1, 24, 2)]
+
+
 def test_what_a_leg_did_after_its_last_checkpoint_is_not_forgotten(batches, tmp_path):
     """As the validation after the training, which takes its time too."""
     assert main([*BASE, f"--runs={tmp_path}", "--trainer.max_epochs=1"]) == 0
