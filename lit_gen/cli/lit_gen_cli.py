@@ -285,4 +285,6 @@ def _with_hint(message: str) -> str:
     """Lightning's account of why there is no trainer; where the accelerator isn't there, with what to take instead."""
     if "backend found" in message or "can not run on your system" in message:
         return f"{message.rstrip()} Take --trainer.accelerator=cpu or auto."
+    if "CPUAccelerator" in message and "int > 0" in message:
+        return f"{message.rstrip()} There is no GPU here: take --trainer.devices=2 for two processes, or 1."
     return message

@@ -80,7 +80,9 @@ def fit(cli: LitGenCLI) -> None:
     if cut.left_out:
         folder = run_folder.shown(Path(trainer.default_root_dir))
         config = folder / run_folder.CONFIG
-        say(shortened.told(cut, f"lit-gen test --config {config} --ckpt_path {folder}, or fit with --score=full"))
+        saved = any((folder / run_folder.CHECKPOINTS).glob("*.ckpt"))  # none by max_epochs=0
+        test = f"lit-gen test --config {config} --ckpt_path {folder}, or " if saved else ""
+        say(shortened.told(cut, f"{test}fit with --score=full"))
 
 
 def evaluate(cli: LitGenCLI) -> None:

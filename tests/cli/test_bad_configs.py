@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from lit_gen.cli.main import main
 
@@ -244,3 +245,9 @@ def test_a_decimal_number_is_no_octal(capsys, later):
 @pytest.mark.parametrize("key", ["optimizer", "scheduler", "objective", "encoder.activation"])
 def test_a_word_that_is_no_import_path(refused_fit, key):
     assert f"{key.split('.')[-1]}: 'Adamm' names no class: write its import path" in refused_fit(f"--model.{key}=Adamm")
+
+
+def test_every_device_of_a_machine_without_a_gpu(refused_fit, monkeypatch):
+    for kind in (CUDAAccelerator, MPSAccelerator):
+        monkeypatch.setattr(kind, "is_available", staticmethod(lambda: False))
+    assert "There is no GPU here: take --trainer.devices=2" in refused_fit("--trainer=trainer/ddp")
