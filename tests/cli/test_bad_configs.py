@@ -131,7 +131,7 @@ WORDS = {
     "--trainer.precision=foo": "Expected one of 32-true, 64-true, bf16-mixed, 16-mixed, got foo (on the command line)",
     "--trainer.precision=8": "Expected one of 32-true, 64-true, bf16-mixed, 16-mixed, got 8 (on the command line)",
     "--score=maybe": "score: Expected one of in_proportion, full. Got value: maybe (on the command line)",
-    "--model=VAE2": "model: 'VAE2' is neither a class nor the file of one",
+    "--model=VAE2": "model: 'VAE2' names no class: write its import path",
     "--data=null": "--data=null is nothing",
     "--model.optimizer=torch.optim.Adamm": "the nearest right one is 'torch.optim.Adam'",
     "--model.beta=inf": "infinity is .inf",
