@@ -28,11 +28,15 @@ UNITS = {"nats": "nats", "bits": "bits", "dim": "bits/dim", "db": "dB", "kl": "n
 """By a word of a term's name, the last one first. Divergences and bounds on log p are in nats throughout."""
 
 
-def save(trainer: Trainer) -> None:
+def save(trainer: Trainer, is_whole: bool = True) -> None:
     """Draw ``<run>/curves.png`` from the run's whole ``metrics.csv``, which a resumed run goes on in.
 
     A run that keeps no ``metrics.csv`` has no picture, and none fails for its picture: that is a warning. Where
-    nothing of the training was logged, that is said.
+    nothing of a whole training was logged, that is said.
+
+    Args:
+        trainer: the run's.
+        is_whole: whether the training came to its end; of one that failed, the error is what there is to say.
     """
     folder = Path(trainer.default_root_dir)
     if not trainer.is_global_zero or trainer.fast_dev_run:
@@ -42,7 +46,7 @@ def save(trainer: Trainer) -> None:
         return
     try:
         terms = read(file) if file.is_file() else {}
-        if not any("train" in splits for splits in terms.values()):
+        if is_whole and not any("train" in splits for splits in terms.values()):
             say(_told_without_training(trainer, bool(terms)))
         if terms:
             draw(terms, folder / FILE, run_folder.called(folder))

@@ -61,12 +61,13 @@ def fit(cli: LitGenCLI) -> None:
         whole_checkpoints.make_way(cli.folder)
     cli.clock.start(cli.plan(), cli.goes_on)
     path = str(cli.checkpoint) if cli.checkpoint else None
+    legs = None
     try:
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
         legs = cli.clock.legs()  # before the curves are drawn, which is no part of the fit
     finally:
         if cli.first_step.is_near:
-            loss_curves.save(trainer)  # of a run that stops or fails as well
+            loss_curves.save(trainer, is_whole=legs is not None)  # of a run that stops or fails as well
     if cli.checkpoint is not None and cli.progress.num_examples == 0:
         say("nothing was left to train: a greater --trainer.max_epochs (or max_steps) goes on")
     timing = {"steps": trainer.global_step, "epochs": run_clock.epochs_of(trainer), **run_clock.totals(legs)}
