@@ -20,7 +20,7 @@ LINES = (
     r"parameters: encoder [\d,]+, decoder [\d,]+; [\d,]+ trained, 0 frozen",
     r"training: 2 steps, an epoch is 17 batches of 64",
     r"W&B: offline, in the run folder's wandb/, for 'wandb sync'",
-    r"(validating|testing) \S+\.ckpt(: Likelihood)?",
+    r"(validating|testing) \S+\.ckpt of step \d+(: Likelihood)?",
     r"vae_digits\s*",
     r"[┏┡└].*[┓┩┘]",
     r"[│┃].*[│┃]",
