@@ -75,7 +75,7 @@ def test_a_run_in_one_piece(batches, tmp_path):
 
 
 def test_drawing_the_curves_is_no_part_of_the_fit(batches, tmp_path, monkeypatch):
-    def slow(trainer) -> None:
+    def slow(trainer, **kwargs) -> None:
         batches.now += 1000
 
     monkeypatch.setattr(loss_curves, "save", slow)
